@@ -1,0 +1,1 @@
+//! Secrets: versioned, sealed under a root key.
