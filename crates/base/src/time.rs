@@ -44,6 +44,29 @@ impl Timestamp {
     }
 }
 
+/// RFC 3339 in UTC with milliseconds, such as `2026-01-02T03:04:05.678Z`.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_millisecond(self.millis()) {
+            Ok(time) => write!(f, "{time:.3}"),
+            Err(_) => write!(f, "{}ns", self.0),
+        }
+    }
+}
+
+impl std::str::FromStr for Timestamp {
+    type Err = crate::units::InvalidQuantity;
+    /// Parses RFC 3339, with any offset.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || crate::units::InvalidQuantity {
+            given: text.to_owned(),
+            expected: "a time such as 2026-01-02T03:04:05Z",
+        };
+        let time: jiff::Timestamp = text.parse().map_err(|_| wrong())?;
+        i64::try_from(time.as_nanosecond()).map(Self).map_err(|_| wrong())
+    }
+}
+
 impl fmt::Debug for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}ns", self.0)
@@ -125,5 +148,19 @@ impl Clock for ManualClock {
     }
     fn monotonic(&self) -> Duration {
         Duration::from_nanos(u64::try_from(self.monotonic_nanos.load(Ordering::SeqCst)).unwrap_or(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_read_and_write_rfc_3339() {
+        let time = Timestamp::from_millis(1_767_323_045_678);
+        assert_eq!(time.to_string(), "2026-01-02T03:04:05.678Z");
+        assert_eq!(time.to_string().parse(), Ok(time));
+        assert_eq!("2026-01-02T04:04:05.678+01:00".parse(), Ok(time));
+        assert!("yesterday".parse::<Timestamp>().is_err());
     }
 }
