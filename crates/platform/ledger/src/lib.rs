@@ -1,8 +1,21 @@
 //! The ledger: every change and decision, hash-chained per tenant so that tampering shows.
 //!
-//! This crate is pure: it knows what an entry is, how its hash is made and how a chain is verified.
-//! Where entries are stored is `state`'s business. It holds changes and decisions, never telemetry.
+//! This crate knows what an entry is, how its hash is made and how a chain is verified. Where
+//! entries are stored is `state`'s business. It holds changes and decisions, never telemetry.
+//!
+//! Enter at [`Head::append`] (how an entry gets its place), [`canonical`] (the bytes that are
+//! hashed) and [`Entry`].
+//!
+//! ```
+//! use ledger::Head;
+//! let mut head = Head::default(); // an empty chain
+//! // let entry = head.append(clock.now(), draft);
+//! # let _ = &mut head;
+//! ```
 
+pub mod canonical;
+pub mod chain;
 pub mod entry;
 
+pub use chain::Head;
 pub use entry::{Draft, Entry};

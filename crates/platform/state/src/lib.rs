@@ -2,8 +2,14 @@
 //! together or not at all.
 //!
 //! No SQL leaves this crate. Enter at [`State`]; [`port`] says what each method promises.
+//! [`MemoryState`] is the whole port in memory, for tests.
 
+mod cursor;
+pub mod limits;
+pub mod memory;
 pub mod port;
+
+pub use memory::MemoryState;
 
 pub use port::{
     Change, Commit, Committed, EntryQuery, Error, IndexTerm, Key, Lease, Message, Page, Precondition, Put,

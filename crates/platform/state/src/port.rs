@@ -10,7 +10,8 @@ use tokio::sync::broadcast;
 
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Names one record. Records of a whole tenant live in its environment `default`.
+/// Names one record. Records of a whole tenant live in its environment `default`. Kind and id are
+/// not empty and at most [`crate::limits::KEY_BYTES_MAX`] long.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Key {
     pub scope: Scope,
@@ -36,7 +37,8 @@ pub struct IndexTerm {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     pub key: Key,
-    /// Counts up by one with every put of this key, from 1. It doubles as the ETag.
+    /// Counts up by one with every put of this key, from 1. It doubles as the ETag. A key that was
+    /// removed begins at 1 again, so a precondition on a version is only as good as the id is fresh.
     pub version: u64,
     pub body: serde_json::Value,
     pub index: Vec<IndexTerm>,
@@ -94,7 +96,7 @@ pub struct Committed {
     pub entries: Vec<Entry>,
 }
 
-/// A scan over one kind, in order of id.
+/// A scan over one kind, in order of id (by its bytes), then of environment.
 #[derive(Debug, Clone)]
 pub struct Scan {
     pub tenant: Tenant,
@@ -185,7 +187,11 @@ pub trait State: Send + Sync + std::fmt::Debug {
     /// Changes from now on, of all tenants (the watcher filters); bounded, the slow ones lag.
     fn watch(&self) -> broadcast::Receiver<Change>;
 
-    /// Takes or renews the lease `name` for `holder`.
+    /// Takes or renews the lease `name` for `holder`; a `ttl` of zero gives it up. A holder is one
+    /// run of one process: the same holder keeps its token, any other gets the next one.
+    ///
+    /// Lapse is wall time. When the clock went back, what is left never exceeds the `ttl` that was
+    /// asked for; when it jumped ahead, leases lapse early and the token protects what is written.
     ///
     /// # Errors
     /// [`Error::Held`] while another holder's has not lapsed.
@@ -215,12 +221,16 @@ pub enum Error {
     Held { name: String, holder: String },
     #[error("{what} is over the limit of {limit}")]
     Limit { what: &'static str, limit: u64 },
+    #[error("{why}")]
+    Invalid { why: String },
     #[error("the disk is full, nothing was written")]
     DiskFull,
     #[error("the state file cannot be used: {why}")]
     Damaged { why: String },
     #[error("the state file cannot be written: {why}")]
     ReadOnly { why: String },
+    #[error("the state file is locked by another process: {why}")]
+    Locked { why: String },
     #[error("this state was written by a newer Stead (format {found}, this one knows {known})")]
     Newer { found: u32, known: u32 },
     #[error("state is shutting down")]
@@ -235,9 +245,11 @@ impl Fault for Error {
             Self::Conflict { .. } => "state.conflict",
             Self::Held { .. } => "state.lease_held",
             Self::Limit { .. } => "state.limit",
+            Self::Invalid { .. } => "state.invalid",
             Self::DiskFull => "state.disk_full",
             Self::Damaged { .. } => "state.damaged",
             Self::ReadOnly { .. } => "state.read_only",
+            Self::Locked { .. } => "state.locked",
             Self::Newer { .. } => "state.newer",
             Self::Closed => "state.closed",
             Self::Failed { .. } => "state.failed",
@@ -247,7 +259,12 @@ impl Fault for Error {
         match self {
             Self::Conflict { .. } | Self::Held { .. } => Class::Conflict,
             Self::Limit { .. } => Class::Limit,
-            Self::DiskFull | Self::ReadOnly { .. } | Self::Closed | Self::Newer { .. } => Class::Unavailable,
+            Self::Invalid { .. } => Class::Invalid,
+            Self::DiskFull
+            | Self::ReadOnly { .. }
+            | Self::Locked { .. }
+            | Self::Closed
+            | Self::Newer { .. } => Class::Unavailable,
             Self::Damaged { .. } | Self::Failed { .. } => Class::Internal,
         }
     }
@@ -259,6 +276,7 @@ impl Fault for Error {
             }
             Self::Damaged { .. } => Some("restore the latest backup with `stead restore FILE`".into()),
             Self::Newer { .. } => Some("install the version of Stead that wrote it, or newer".into()),
+            Self::Locked { .. } => Some("stop the other process that has the state file open".into()),
             Self::ReadOnly { .. } => {
                 Some("make the data directory writable for the user that runs Stead".into())
             }
