@@ -21,6 +21,8 @@ pub enum Error {
     NotFound { name: SecretName, scope: String },
     #[error("version {version} of secret {name} is not kept any more")]
     NoVersion { name: SecretName, version: u64 },
+    #[error("the release pins version {pinned} of secret {name} already")]
+    PinnedOther { name: SecretName, pinned: u64 },
     #[error("{what} are limited to {limit}")]
     Limit { what: &'static str, limit: u64 },
     #[error("{given} is not a length for a made-up credential")]
@@ -45,6 +47,8 @@ pub enum Error {
     WrongPassphrase { path: String },
     #[error("the root key {path} is locked with a passphrase")]
     PassphraseNeeded { path: String },
+    #[error("the root key {path} is not locked with a passphrase, but one was given")]
+    NotLocked { path: String },
     #[error("the passphrase is too short")]
     PassphraseShort,
     #[error("the root key cannot be used")]
@@ -75,6 +79,7 @@ impl Fault for Error {
             Self::WhyTells => "secrets.why_tells",
             Self::NotFound { .. } => "secrets.not_found",
             Self::NoVersion { .. } => "secrets.no_version",
+            Self::PinnedOther { .. } => "secrets.pinned_other",
             Self::Limit { .. } => "secrets.limit",
             Self::Length { .. } => "secrets.length",
             Self::Busy { .. } => "secrets.busy",
@@ -85,6 +90,7 @@ impl Fault for Error {
             Self::RootDamaged { .. } => "secrets.root_damaged",
             Self::WrongPassphrase { .. } => "secrets.wrong_passphrase",
             Self::PassphraseNeeded { .. } => "secrets.passphrase_needed",
+            Self::NotLocked { .. } => "secrets.not_locked",
             Self::PassphraseShort => "secrets.passphrase_short",
             Self::KeyFile(error) => error.code(),
             Self::State(error) => error.code(),
@@ -101,10 +107,11 @@ impl Fault for Error {
             | Self::Length { .. } => Class::Invalid,
             Self::NotFound { .. } | Self::NoVersion { .. } => Class::NotFound,
             Self::Limit { .. } => Class::Limit,
-            Self::Busy { .. } => Class::Conflict,
-            Self::WrongPassphrase { .. } | Self::PassphraseNeeded { .. } | Self::PassphraseShort => {
-                Class::Invalid
-            }
+            Self::Busy { .. } | Self::PinnedOther { .. } => Class::Conflict,
+            Self::WrongPassphrase { .. }
+            | Self::PassphraseNeeded { .. }
+            | Self::NotLocked { .. }
+            | Self::PassphraseShort => Class::Invalid,
             Self::WrongRoot { .. } | Self::RootMissing { .. } | Self::RootDamaged { .. } => {
                 Class::Unavailable
             }
@@ -124,6 +131,7 @@ impl Fault for Error {
             Self::NotFound { name, .. } => format!("`stead secret set {name}`"),
             Self::NoVersion { .. } => "plan again, so that the newest version is used".into(),
             Self::Limit { .. } => "remove what is not needed with `stead secret remove NAME`".into(),
+            Self::PinnedOther { .. } => "make a new release".into(),
             Self::Length { .. } => "16 to 1024".into(),
             Self::Busy { .. } => "try again".into(),
             Self::Tampered { name, .. } => format!(
@@ -139,6 +147,9 @@ impl Fault for Error {
             Self::RootDamaged { path, .. } => format!("put {path} back from where you keep it"),
             Self::WrongPassphrase { .. } => "give the passphrase it was locked with".into(),
             Self::PassphraseNeeded { .. } => "name the file that holds it in STEAD_PASSPHRASE_FILE".into(),
+            Self::NotLocked { .. } => {
+                "start without the passphrase, then lock it by rotating the root key".into()
+            }
             Self::PassphraseShort => "at least 12 characters".into(),
             Self::KeyFile(error) => return error.hint(),
             Self::State(error) => return error.hint(),
