@@ -37,3 +37,25 @@ pub struct Entry {
     /// SHA-256 over the canonical header, which includes `body_digest` and `prev_hash`.
     pub hash: String,
 }
+
+/// The kind of the entry that records the erasure of a body.
+pub const ERASED_KIND: &str = "stead.entry.erased.v1";
+
+/// The subject of the entry that records the erasure of the body of entry `seq`.
+#[must_use]
+pub fn erased_subject(seq: u64) -> String {
+    format!("entry/{seq}")
+}
+
+/// What stands in place of an erased body; `by` is the entry that records the erasure.
+#[must_use]
+pub fn erased_body(by: &EventId) -> serde_json::Value {
+    serde_json::json!({ "$erased": by })
+}
+
+/// The entry that erased this body, where one did.
+#[must_use]
+pub fn erased_by(body: &serde_json::Value) -> Option<EventId> {
+    let fields = body.as_object().filter(|fields| fields.len() == 1)?;
+    EventId::parse(fields.get("$erased")?.as_str()?).ok()
+}

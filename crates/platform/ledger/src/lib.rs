@@ -18,4 +18,4 @@ pub mod chain;
 pub mod entry;
 
 pub use chain::Head;
-pub use entry::{Draft, Entry};
+pub use entry::{Draft, ERASED_KIND, Entry, erased_body, erased_by, erased_subject};

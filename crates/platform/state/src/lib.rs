@@ -2,12 +2,16 @@
 //! together or not at all.
 //!
 //! No SQL leaves this crate. Enter at [`State`]; [`port`] says what each method promises.
-//! [`MemoryState`] is the whole port in memory, for tests.
+//! [`SqliteState`] is the back end that a server runs on; [`MemoryState`] is the whole port in
+//! memory, for tests. The feature `conformance` gives the suite that every back end passes.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod cursor;
 pub mod limits;
 pub mod memory;
 pub mod port;
+pub mod sqlite;
 
 pub use memory::MemoryState;
 
@@ -15,3 +19,4 @@ pub use port::{
     Change, Commit, Committed, EntryQuery, Error, IndexTerm, Key, Lease, Message, Page, Precondition, Put,
     Record, Result, Scan, State,
 };
+pub use sqlite::SqliteState;
