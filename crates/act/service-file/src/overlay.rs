@@ -1,0 +1,25 @@
+//! Merging an environment's part over the whole, with places kept.
+//!
+//! Maps merge key by key, `null` removes what the base has, everything else replaces it.
+
+use crate::yaml::{Key, Node};
+
+pub(crate) fn merge(base: &Node, patch: &Node) -> Node {
+    let (Some(base_entries), Some(patch_entries)) = (base.map(), patch.map()) else {
+        return patch.clone();
+    };
+    let mut merged: Vec<(Key, Node)> = Vec::with_capacity(base_entries.len() + patch_entries.len());
+    for (key, value) in base_entries.iter() {
+        match patch.get(&key.text) {
+            Some(over) if over.is_null() => {}
+            Some(over) => merged.push((key.clone(), merge(value, over))),
+            None => merged.push((key.clone(), value.clone())),
+        }
+    }
+    for (key, value) in patch_entries.iter() {
+        if base.get(&key.text).is_none() && !value.is_null() {
+            merged.push((key.clone(), value.clone()));
+        }
+    }
+    patch.with_entries(merged)
+}

@@ -1,0 +1,140 @@
+//! Folders of services.
+
+use std::{fs, path::Path, time::Instant};
+
+use base::{Environment, id::NameId};
+use service_file::{Options, load, load_with};
+
+use crate::{cases_folder, check};
+
+fn write(folder: &Path, files: &[(&str, &str)]) {
+    for (path, text) in files {
+        let path = folder.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+}
+
+fn names(workspace: &service_file::Workspace) -> Vec<&str> {
+    workspace.services.iter().map(|file| file.base().name.as_str()).collect()
+}
+
+#[test]
+fn cases() {
+    let folder = cases_folder().join("workspace");
+    let mut all: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    all.sort();
+    for case in all.into_iter().filter(|path| path.is_dir()) {
+        let out = match load(&case) {
+            Ok(workspace) => format!("order: {}\n", names(&workspace).join(", ")),
+            Err(problems) => problems.render(false),
+        };
+        let shown = format!("{}/", case.display());
+        check(
+            &case.with_extension("txt"),
+            &out.replace(&shown, "").replace(&case.display().to_string(), "."),
+        );
+    }
+}
+
+#[test]
+fn a_file_a_folder_and_a_folder_of_folders() {
+    let folder = tempfile::tempdir().unwrap();
+    write(
+        folder.path(),
+        &[
+            ("shop/Web Front/stead.yaml", "needs: {cart: service}\n"),
+            ("shop/cart/stead.yaml", "run: {command: x}\n"),
+            ("shop/cart/inner/stead.yaml", "name: not-looked-at\n"),
+            ("shop/node_modules/x/stead.yaml", "name: not-looked-at\n"),
+            ("shop/.git/x/stead.yaml", "name: not-looked-at\n"),
+            ("shop/target/x/stead.yaml", "name: not-looked-at\n"),
+        ],
+    );
+    let shop = folder.path().join("shop");
+    assert_eq!(names(&load(&shop).unwrap()), ["cart", "web-front"]);
+    assert_eq!(names(&load(shop.join("cart")).unwrap()), ["cart"]);
+    assert_eq!(names(&load(shop.join("cart/stead.yaml")).unwrap()), ["cart"]);
+}
+
+#[test]
+fn a_service_that_runs_already_may_be_needed() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), &[("stead.yaml", "name: web\nneeds: {payments: service}\n")]);
+    assert!(load(folder.path()).is_err());
+    let options = Options { known_services: [NameId::parse("payments").unwrap()].into() };
+    assert!(load_with(folder.path(), &options).is_ok());
+}
+
+#[test]
+fn links_in_a_circle_are_not_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), &[("a/stead.yaml", "")]);
+    std::os::unix::fs::symlink(folder.path(), folder.path().join("b")).unwrap();
+    assert_eq!(names(&load(folder.path()).unwrap()), ["a"]);
+}
+
+#[test]
+fn folders_deeper_than_the_limit_are_not_looked_at() {
+    let folder = tempfile::tempdir().unwrap();
+    write(
+        folder.path(),
+        &[("1/2/3/4/5/6/stead.yaml", "name: six"), ("1/2/3/4/5/x/7/stead.yaml", "name: seven")],
+    );
+    assert_eq!(names(&load(folder.path()).unwrap()), ["six"]);
+}
+
+#[test]
+fn environments_have_their_own_order() {
+    let folder = tempfile::tempdir().unwrap();
+    write(
+        folder.path(),
+        &[
+            ("a/stead.yaml", "environments: {test: {needs: {b: service}}}"),
+            ("b/stead.yaml", "needs: {a: service}\nenvironments: {test: {needs: {a: null}}}"),
+        ],
+    );
+    let workspace = load(folder.path()).unwrap();
+    assert_eq!(names(&workspace), ["a", "b"]);
+    let test = workspace.in_environment(&Environment::parse("test").unwrap());
+    assert_eq!(test.iter().map(|file| file.base().name.as_str()).collect::<Vec<_>>(), ["b", "a"]);
+}
+
+#[test]
+fn a_long_chain_and_a_long_cycle_need_no_stack() {
+    let file = |count: usize, last: &str| {
+        let mut text = String::new();
+        for at in 0..count {
+            let next = if at + 1 == count { last.to_owned() } else { format!("s{}", at + 1) };
+            let needs =
+                if next.is_empty() { String::new() } else { format!("needs: {{n: {{service: {next}}}}}\n") };
+            text.push_str(&format!("---\nname: s{at}\n{needs}"));
+        }
+        text
+    };
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), &[("stead.yaml", &file(1_000, ""))]);
+    assert_eq!(names(&load(folder.path()).unwrap())[0], "s999");
+    write(folder.path(), &[("stead.yaml", &file(1_000, "s0"))]);
+    let problems = load(folder.path()).unwrap_err();
+    assert!(problems.items[0].message.contains("in a cycle: s0 -> s1 ->"), "{problems}");
+}
+
+/// The figure is printed; the bound is loose, for a busy machine and a debug build.
+#[test]
+fn a_thousand_services_load_quickly() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = fs::read_to_string(cases_folder().join("good/whole.yaml")).unwrap();
+    for at in 0..1_000 {
+        let own =
+            text.replace("name: checkout", &format!("name: s{at}")).replace("/checkout", &format!("/s{at}"));
+        write(folder.path(), &[(&format!("s{at}/stead.yaml"), &own), (&format!("s{at}/nginx.conf"), "x")]);
+    }
+    let options = Options { known_services: [NameId::parse("payments").unwrap()].into() };
+    let started = Instant::now();
+    let workspace = load_with(folder.path(), &options).unwrap();
+    let took = started.elapsed();
+    println!("1,000 services of {} bytes: {took:?}", text.len());
+    assert_eq!(workspace.services.len(), 1_000);
+    assert!(took.as_secs() < 10, "{took:?}");
+}
