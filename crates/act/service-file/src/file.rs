@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use base::Environment;
+use base::{Environment, id::NameId};
 
 use crate::{
     decode::service::document,
@@ -120,6 +120,8 @@ pub struct Parsed {
     /// The documents without mistakes.
     pub services: Vec<ServiceFile>,
     pub problems: Diagnostics,
+    /// Names of all documents, those with mistakes too; none when one cannot be known.
+    pub(crate) names: Option<Vec<NameId>>,
 }
 
 /// Reads a service file from a text. A service without a name takes that of `path`'s folder.
@@ -128,7 +130,7 @@ pub fn parse(path: impl Into<PathBuf>, text: &str) -> Parsed {
     let path = path.into();
     if text.len() > yaml::FILE_BYTES_MAX {
         let problems = yaml::too_large(&path, text.len() as u64).into();
-        return Parsed { services: Vec::new(), problems };
+        return Parsed { services: Vec::new(), problems, names: None };
     }
     let folder = path.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
     parse_source(&Source::new(path, text.to_owned()), folder.as_deref())
@@ -141,20 +143,29 @@ pub(crate) fn parse_source(source: &Source, folder: Option<&str>) -> Parsed {
         documents.push(yaml::Node::empty_map());
     }
     let mut services = Vec::new();
+    let mut names = Some(Vec::new()).filter(|_| problems.is_empty());
     for (at, node) in documents.iter().enumerate() {
         let (document, found) = document(source, node, folder);
         let good = found.is_empty();
         problems.append(found);
-        if let Some(document) = document.filter(|_| good) {
+        let Some(document) = document else {
+            names = None;
+            continue;
+        };
+        names = names.zip(document.name).map(|(mut all, name)| {
+            all.push(name);
+            all
+        });
+        if let Some(base) = document.service.filter(|_| good) {
             services.push(ServiceFile {
                 source: source.clone(),
                 document: at,
                 name_at: document.name_at,
-                base: document.service,
+                base,
                 overlays: document.overlays,
             });
         }
     }
     problems.sort();
-    Parsed { services, problems }
+    Parsed { services, problems, names }
 }

@@ -69,7 +69,7 @@ impl Service {
     /// The services that this one calls.
     pub fn called_services(&self) -> impl Iterator<Item = &NameId> {
         self.needs.values().filter_map(|need| match &need.kind {
-            NeedKind::Service(service) => Some(service),
+            NeedKind::Service { service } => Some(service),
             _ => None,
         })
     }

@@ -11,7 +11,7 @@ use base::{Environment, id::NameId};
 
 use crate::{
     diagnostic::{Diagnostic, Diagnostics},
-    file::{FILE_NAME, ServiceFile, parse_source},
+    file::{FILE_NAME, Parsed, ServiceFile, parse_source},
     model::{Content, NeedKind},
     source::Source,
     suggest, yaml,
@@ -34,6 +34,9 @@ const IGNORED_FOLDERS: &[&str] =
 pub struct Options {
     /// Services that exist already, so that needs may name them.
     pub known_services: BTreeSet<NameId>,
+    /// For documents whose path has no folder: the name of the folder they come from, which is the
+    /// default name of their service. Reading from disk finds it itself.
+    pub root_name: Option<String>,
 }
 
 /// The services of a path, each after those it needs.
@@ -73,37 +76,99 @@ pub fn load(path: impl AsRef<Path>) -> Result<Workspace, Diagnostics> {
 /// # Errors
 /// As [`load`].
 pub fn load_with(path: impl AsRef<Path>, options: &Options) -> Result<Workspace, Diagnostics> {
-    let mut problems = Diagnostics::default();
-    let mut services = Vec::new();
+    let mut gathered = Gathered::new(options);
     for file in find(path.as_ref())? {
         match read(&file) {
-            Ok(source) => {
-                let folder = folder_name(&file);
-                let parsed = parse_source(&source, folder.as_deref());
-                problems.append(parsed.problems);
-                services.extend(parsed.services);
+            Ok(source) => gathered.add(parse_source(&source, folder_name(&file).as_deref())),
+            Err(unreadable) => gathered.unreadable(unreadable),
+        }
+    }
+    for file in &gathered.services {
+        check_files(file, &mut gathered.problems);
+    }
+    gathered.checked()
+}
+
+impl Workspace {
+    /// Takes texts that were read elsewhere, by path. Whether the files exist that `config.files`
+    /// takes from the folder is not checked.
+    ///
+    /// # Errors
+    /// All that is wrong in all texts and between them.
+    pub fn from_documents(
+        documents: impl IntoIterator<Item = (PathBuf, String)>,
+        options: &Options,
+    ) -> Result<Self, Diagnostics> {
+        let mut gathered = Gathered::new(options);
+        for (path, text) in documents {
+            if text.len() > yaml::FILE_BYTES_MAX {
+                gathered.unreadable(yaml::too_large(&path, text.len() as u64).into());
+                continue;
             }
-            Err(unreadable) => problems.append(unreadable),
+            let folder =
+                path.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+            let folder = folder.as_ref().or(options.root_name.as_ref());
+            gathered.add(parse_source(&Source::new(path, text), folder.map(String::as_str)));
         }
+        gathered.checked()
+    }
+
+    /// The files that the services were read from, each once.
+    #[must_use]
+    pub fn sources(&self) -> Vec<&Source> {
+        let mut seen = BTreeSet::new();
+        self.services.iter().map(ServiceFile::source).filter(|source| seen.insert(source.path())).collect()
+    }
+}
+
+/// What all files say, before it is checked against each other.
+struct Gathered {
+    services: Vec<ServiceFile>,
+    problems: Diagnostics,
+    /// All services there are; none when some name cannot be known because its file is broken.
+    names: Option<BTreeSet<NameId>>,
+}
+
+impl Gathered {
+    fn new(options: &Options) -> Self {
+        let names = Some(options.known_services.clone());
+        Self { services: Vec::new(), problems: Diagnostics::default(), names }
+    }
+
+    fn add(&mut self, parsed: Parsed) {
+        self.problems.append(parsed.problems);
+        self.services.extend(parsed.services);
+        self.names = self.names.take().zip(parsed.names).map(|(mut all, names)| {
+            all.extend(names);
+            all
+        });
+    }
+
+    fn unreadable(&mut self, problems: Diagnostics) {
+        self.problems.append(problems);
+        self.names = None;
+    }
+
+    /// Checks the services against each other and orders them.
+    fn checked(mut self) -> Result<Workspace, Diagnostics> {
+        let (services, problems) = (&self.services, &mut self.problems);
         if services.len() > SERVICES_MAX {
-            problems.push(Diagnostic::new(format!("more than {SERVICES_MAX} services in one workspace")));
-            return Err(problems);
+            let message = format!("more than {SERVICES_MAX} services in one workspace");
+            return Err(Diagnostic::new(message).into());
         }
+        check_names(services, problems);
+        if let Some(names) = &self.names {
+            check_needs(services, names, problems);
+        }
+        check_routes(services, problems);
+        let order = check_cycles(services, problems);
+        if !problems.is_empty() {
+            problems.sort();
+            return Err(self.problems);
+        }
+        let mut slots: Vec<Option<ServiceFile>> = self.services.into_iter().map(Some).collect();
+        Ok(Workspace { services: order.into_iter().filter_map(|at| slots[at].take()).collect() })
     }
-    check_names(&services, &mut problems);
-    for file in &services {
-        check_files(file, &mut problems);
-    }
-    // A service whose file is wrong is still a service that others may need.
-    check_needs(&services, options, &mut problems);
-    check_routes(&services, &mut problems);
-    let order = check_cycles(&services, &mut problems);
-    if !problems.is_empty() {
-        problems.sort();
-        return Err(problems);
-    }
-    let mut slots: Vec<Option<ServiceFile>> = services.into_iter().map(Some).collect();
-    Ok(Workspace { services: order.into_iter().filter_map(|at| slots[at].take()).collect() })
 }
 
 fn folder_name(file: &Path) -> Option<String> {
@@ -236,21 +301,16 @@ fn check_files(file: &ServiceFile, problems: &mut Diagnostics) {
     }
 }
 
-fn check_needs(services: &[ServiceFile], options: &Options, problems: &mut Diagnostics) {
-    let known: BTreeSet<&str> = services
-        .iter()
-        .map(|file| file.base().name.as_str())
-        .chain(options.known_services.iter().map(NameId::as_str))
-        .collect();
+fn check_needs(services: &[ServiceFile], names: &BTreeSet<NameId>, problems: &mut Diagnostics) {
     for file in services {
         for (environment, service) in file.variants() {
             for (need, wanted) in &service.needs {
-                let NeedKind::Service(wanted) = &wanted.kind else { continue };
-                if known.contains(wanted.as_str()) {
+                let NeedKind::Service { service: wanted } = &wanted.kind else { continue };
+                if names.contains(wanted) {
                     continue;
                 }
                 let at = file.range_of(environment, &["needs", need.as_str(), "service"]);
-                let others = known.iter().copied().filter(|name| *name != service.name.as_str());
+                let others = names.iter().map(NameId::as_str).filter(|name| *name != service.name.as_str());
                 let hint = match suggest::nearest(wanted.as_str(), others) {
                     Some(near) => format!("did you mean `{near}`?"),
                     None => "load it together with this one, or deliver it first".to_owned(),
@@ -348,7 +408,8 @@ fn cycle_problem(services: &[ServiceFile], environment: Option<&Environment>, cy
         let file = &services[*at];
         let next = &services[cycle[(step + 1) % cycle.len()]].base().name;
         let service = environment.map_or(file.base(), |environment| file.in_environment(environment));
-        let need = service.needs.iter().find(|(_, need)| need.kind == NeedKind::Service(next.clone()));
+        let need =
+            service.needs.iter().find(|(_, need)| need.kind == NeedKind::Service { service: next.clone() });
         let Some((need, _)) = need else { continue };
         let range = file.range_of(environment, &["needs", need.as_str(), "service"]);
         diagnostic = if step == 0 {

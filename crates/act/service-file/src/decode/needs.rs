@@ -92,7 +92,7 @@ fn need(cx: &mut Context<'_>, key: &Key, node: &Node) -> Option<Need> {
         let kind = match word {
             "postgres" => NeedKind::Postgres(Postgres::default()),
             "redis" => NeedKind::Redis(Redis::default()),
-            "service" => NeedKind::Service(cx.label_of(&key.text, key.range, &what)?),
+            "service" => NeedKind::Service { service: cx.label_of(&key.text, key.range, &what)? },
             _ => {
                 unknown_kind(cx, word, node.range, &what);
                 return None;
@@ -117,7 +117,7 @@ fn need(cx: &mut Context<'_>, key: &Key, node: &Node) -> Option<Need> {
         ["redis"] => redis(cx, &fields, &what)?,
         ["service"] => {
             let node = fields.given("service")?;
-            NeedKind::Service(cx.label(node, &format!("{what}.service"))?)
+            NeedKind::Service { service: cx.label(node, &format!("{what}.service"))? }
         }
         [] => {
             // An unknown kind was reported as an unknown key already.

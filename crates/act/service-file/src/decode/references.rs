@@ -34,7 +34,7 @@ fn problem(reference: &Reference, pending: &Pending, service: &Service) -> Optio
                 None => {
                     let names: Vec<&str> = outputs.iter().map(|(name, _)| *name).collect();
                     let kind = match &found.kind {
-                        NeedKind::Service(_) => "a service",
+                        NeedKind::Service { .. } => "a service",
                         other => other.name(),
                     };
                     Some((

@@ -90,7 +90,9 @@ const LINKS_MAX: usize = 50;
 
 /// What a document says: the service itself, and as each of its environments changes it.
 pub(crate) struct Document {
-    pub(crate) service: Service,
+    /// Known even where the rest is wrong, so that others may name it.
+    pub(crate) name: Option<NameId>,
+    pub(crate) service: Option<Service>,
     pub(crate) overlays: BTreeMap<Environment, Service>,
     pub(crate) name_at: TextRange,
 }
@@ -121,8 +123,7 @@ pub(crate) fn document(
         cx.found.append(overlay_cx.found);
         overlays.extend(changed.map(|changed| (environment, changed)));
     }
-    let document = service.map(|service| Document { service, overlays, name_at });
-    (document, cx.found)
+    (Some(Document { name, service, overlays, name_at }), cx.found)
 }
 
 fn service_section(cx: &mut Context<'_>, node: &Node, name: Option<NameId>) -> Option<Service> {

@@ -21,7 +21,10 @@ pub enum NeedKind {
     Postgres(Postgres),
     Redis(Redis),
     /// Another service of the same environment, by name.
-    Service(NameId),
+    #[serde(untagged)]
+    Service {
+        service: NameId,
+    },
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,7 +56,7 @@ impl NeedKind {
         match self {
             Self::Postgres(_) => "postgres",
             Self::Redis(_) => "redis",
-            Self::Service(_) => "service",
+            Self::Service { .. } => "service",
         }
     }
 
@@ -70,7 +73,7 @@ impl NeedKind {
                 ("user", false),
             ],
             Self::Redis(_) => &[("host", false), ("password", true), ("port", false), ("url", true)],
-            Self::Service(_) => &[("host", false), ("port", false), ("url", false)],
+            Self::Service { .. } => &[("host", false), ("port", false), ("url", false)],
         }
     }
 
@@ -89,7 +92,9 @@ impl NeedKind {
                 ("user", "PGUSER"),
             ]),
             Self::Redis(_) => own(&[("url", "REDIS_URL")]),
-            Self::Service(_) => own(&[("url", &format!("{}_URL", need.to_uppercase().replace('-', "_")))]),
+            Self::Service { .. } => {
+                own(&[("url", &format!("{}_URL", need.to_uppercase().replace('-', "_")))])
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::{fs, path::Path, time::Instant};
 
 use base::{Environment, id::NameId};
-use service_file::{Options, load, load_with};
+use service_file::{Options, Workspace, load, load_with};
 
 use crate::{cases_folder, check};
 
@@ -15,7 +15,7 @@ fn write(folder: &Path, files: &[(&str, &str)]) {
     }
 }
 
-fn names(workspace: &service_file::Workspace) -> Vec<&str> {
+fn names(workspace: &Workspace) -> Vec<&str> {
     workspace.services.iter().map(|file| file.base().name.as_str()).collect()
 }
 
@@ -62,7 +62,8 @@ fn a_service_that_runs_already_may_be_needed() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), &[("stead.yaml", "name: web\nneeds: {payments: service}\n")]);
     assert!(load(folder.path()).is_err());
-    let options = Options { known_services: [NameId::parse("payments").unwrap()].into() };
+    let options =
+        Options { known_services: [NameId::parse("payments").unwrap()].into(), ..Options::default() };
     assert!(load_with(folder.path(), &options).is_ok());
 }
 
@@ -130,11 +131,26 @@ fn a_thousand_services_load_quickly() {
             text.replace("name: checkout", &format!("name: s{at}")).replace("/checkout", &format!("/s{at}"));
         write(folder.path(), &[(&format!("s{at}/stead.yaml"), &own), (&format!("s{at}/nginx.conf"), "x")]);
     }
-    let options = Options { known_services: [NameId::parse("payments").unwrap()].into() };
+    let options =
+        Options { known_services: [NameId::parse("payments").unwrap()].into(), ..Options::default() };
     let started = Instant::now();
     let workspace = load_with(folder.path(), &options).unwrap();
     let took = started.elapsed();
     println!("1,000 services of {} bytes: {took:?}", text.len());
     assert_eq!(workspace.services.len(), 1_000);
     assert!(took.as_secs() < 10, "{took:?}");
+}
+
+#[test]
+fn texts_read_elsewhere_are_checked_the_same_way() {
+    let documents = |web: &str| {
+        [("web/stead.yaml", web), ("stead.yaml", "run: {command: x}")]
+            .map(|(path, text)| (path.into(), text.to_owned()))
+    };
+    let options = Options { root_name: Some("Shop".into()), ..Options::default() };
+    let workspace = Workspace::from_documents(documents("needs: {a: {service: shop}}"), &options).unwrap();
+    assert_eq!(names(&workspace), ["shop", "web"]);
+    assert_eq!(workspace.sources().len(), 2);
+    let problems = Workspace::from_documents(documents("needs: {a: {service: shp}}"), &options).unwrap_err();
+    assert!(problems.to_string().contains("web/stead.yaml:1:22"), "{problems}");
 }
