@@ -1,0 +1,10 @@
+import type { Schemas } from "../api/client";
+import { useSession } from "../api/queries";
+
+const RANK: Record<Schemas["Role"], number> = { viewer: 0, operator: 1, admin: 2 };
+
+/** Whether the one who looks has at least this role. The server decides anyway; this hides what it would refuse. */
+export function useMay(role: Schemas["Role"]): boolean {
+  const session = useSession().data;
+  return session !== undefined && RANK[session.role] >= RANK[role];
+}
