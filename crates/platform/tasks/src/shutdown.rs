@@ -25,6 +25,11 @@ impl Shutdown {
     pub fn is_cancelled(&self) -> bool {
         self.token.is_cancelled()
     }
+    /// One that follows a token of the caller's own, for work with a life of its own.
+    #[must_use]
+    pub fn from_token(token: CancellationToken) -> Self {
+        Self { token }
+    }
     /// One that nobody triggers, for running a component outside a supervisor in a test.
     #[must_use]
     pub fn never() -> Self {
