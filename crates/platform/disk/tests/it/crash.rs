@@ -4,6 +4,9 @@ use std::path::Path;
 
 use disk::{Create, Disk, Error, SimulatedDisk, Sync, create_dirs, read, simulated::Plan, write_atomic};
 
+/// The content of two files.
+type Pair = [Option<Vec<u8>>; 2];
+
 const SEEDS: u64 = 64;
 const OLD: &[u8] = b"the old content";
 const NEW: &[u8] = b"the new content, which is longer";
@@ -114,7 +117,7 @@ fn the_double_tears_drops_and_reorders() {
             ["a", "b"].map(|name| read(&after, Path::new(name), 100).ok())
         })
         .collect();
-    let has = |what: &dyn Fn(&[Option<Vec<u8>>; 2]) -> bool| found.iter().any(what);
+    let has = |what: &dyn Fn(&Pair) -> bool| found.iter().any(what);
     assert!(has(&|f| f[0].is_none() && f[1].is_some()), "a later name without the earlier one");
     assert!(has(&|f| f[0].as_deref() == Some(b"\0\0\0\0\0second")), "a later write without the earlier");
     assert!(has(&|f| f[0].as_ref().is_some_and(|f| f.len() > 5 && f.len() < 11)), "a torn write");
