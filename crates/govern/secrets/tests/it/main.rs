@@ -1,5 +1,7 @@
 //! The engine of secrets over state: what holds for whoever uses the port.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)] // helpers of tests are tests too
+
 mod limits;
 mod pins;
 mod root;
