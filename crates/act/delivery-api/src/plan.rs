@@ -59,9 +59,6 @@ pub struct Source {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Submission {
     pub source: Source,
-    /// Overlay to apply; none for the base definition.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub overlay: Option<String>,
     pub documents: Vec<Document>,
     /// By service name.
     #[serde(default)]

@@ -11,9 +11,12 @@ pub type Result<T> = std::result::Result<T, Problem>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// New replicas of the same release take over, then the old ones go.
-    Restart,
+    Restart {
+        why: Option<String>,
+    },
     Scale {
         replicas: u32,
+        why: Option<String>,
     },
     /// Runs a job of the service now.
     RunJob {
@@ -34,6 +37,9 @@ pub trait Delivery: Send + Sync + std::fmt::Debug {
 
     /// Runs, newest first, or the one that is named.
     fn runs(&self, scope: Scope, id: Option<String>) -> BoxFuture<'_, Result<Vec<Run>>>;
+
+    /// Ends a run early: what it did is undone.
+    fn cancel(&self, ctx: Ctx, run: String, why: String) -> BoxFuture<'_, Result<Run>>;
 
     fn services(&self, scope: Scope) -> BoxFuture<'_, Result<Vec<Service>>>;
 

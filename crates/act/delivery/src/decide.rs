@@ -50,7 +50,9 @@ pub struct Seen {
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Do {
-    Start { count: u32 },
+    Start {
+        count: u32,
+    },
     /// Take it out of the routes and let its requests end.
     Drain(ReplicaId),
     Stop(ReplicaId),
@@ -167,10 +169,7 @@ mod tests {
         }
         assert_eq!(last, BACKOFF_MAX);
         assert_eq!(decide(&wanted("a", 1), &[], &backoff, Duration::from_secs(59)), []);
-        assert_eq!(
-            decide(&wanted("a", 1), &[], &backoff, Duration::from_secs(60)),
-            [Do::Start { count: 1 }]
-        );
+        assert_eq!(decide(&wanted("a", 1), &[], &backoff, Duration::from_secs(60)), [Do::Start { count: 1 }]);
     }
 
     #[test]

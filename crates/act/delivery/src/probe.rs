@@ -16,15 +16,27 @@ use tokio::{
 /// How to ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Probe {
-    /// GET `path`; any 2xx or 3xx is good, or exactly `status` where given.
-    Http { address: SocketAddr, path: String, status: Option<u16> },
-    Tcp { address: SocketAddr },
+    /// GET `path`; statuses from the first to the second are good.
+    Http {
+        address: SocketAddr,
+        path: String,
+        statuses: (u16, u16),
+    },
+    Tcp {
+        address: SocketAddr,
+    },
     /// Exit status 0 is good.
-    Exec { command: Vec<String> },
+    Exec {
+        command: Vec<String>,
+    },
     /// PostgreSQL answers a start-up message with a request for authentication once it accepts work.
-    Postgres { address: SocketAddr },
+    Postgres {
+        address: SocketAddr,
+    },
     /// Redis answers PING, if only with a request for authentication.
-    Redis { address: SocketAddr },
+    Redis {
+        address: SocketAddr,
+    },
 }
 
 /// At most this much of an answer is read.
@@ -42,7 +54,7 @@ pub async fn check(
 ) -> Result<(), String> {
     let asked = async {
         match probe {
-            Probe::Http { address, path, status } => http(*address, path, *status).await,
+            Probe::Http { address, path, statuses } => http(*address, path, *statuses).await,
             Probe::Tcp { address } => connect(*address).await.map(drop),
             Probe::Exec { command } => exec(command, replica, driver, limit).await,
             Probe::Postgres { address } => postgres(*address).await,
@@ -66,15 +78,14 @@ async fn connect(address: SocketAddr) -> Result<TcpStream, String> {
     })
 }
 
-async fn http(address: SocketAddr, path: &str, wanted: Option<u16>) -> Result<(), String> {
+async fn http(address: SocketAddr, path: &str, good: (u16, u16)) -> Result<(), String> {
     let mut stream = connect(address).await?;
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: stead-health\r\nAccept: */*\r\nConnection: close\r\n\r\n"
     );
     stream.write_all(request.as_bytes()).await.map_err(|error| format!("GET {path}: {error}"))?;
     let status = read_status(&mut stream).await.map_err(|why| format!("GET {path}: {why}"))?;
-    let good = wanted.map_or((200..400).contains(&status), |wanted| status == wanted);
-    if good { Ok(()) } else { Err(format!("GET {path} answered {status}")) }
+    if (good.0..=good.1).contains(&status) { Ok(()) } else { Err(format!("GET {path} answered {status}")) }
 }
 
 /// Reads the status of the first answer that is not informational.
@@ -119,7 +130,11 @@ async fn exec(
         (Some(code), _) => {
             let said = outcome.stderr.lines().chain(outcome.stdout.lines()).next().unwrap_or_default();
             let said: String = said.chars().take(200).collect();
-            Err(if said.is_empty() { format!("exited with {code}") } else { format!("exited with {code}: {said}") })
+            Err(if said.is_empty() {
+                format!("exited with {code}")
+            } else {
+                format!("exited with {code}: {said}")
+            })
         }
         (None, signal) => Err(format!("killed by signal {}", signal.unwrap_or_default())),
     }

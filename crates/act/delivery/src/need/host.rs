@@ -81,10 +81,13 @@ pub fn make_directory(path: &Path, mode: u32, user: Option<(u32, u32)>) -> Resul
     Ok(())
 }
 
+/// Linux' number for a full disk.
+const ENOSPC: i32 = 28;
+
 #[must_use]
 pub fn io_problem(what: &str, path: &Path, error: &std::io::Error) -> Problem {
     let class = match error.raw_os_error() {
-        Some(libc_enospc) if libc_enospc == 28 => Class::Unavailable,
+        Some(ENOSPC) => Class::Unavailable,
         _ => Class::Internal,
     };
     Problem::new(class, "need.io", format!("{what} {}: {error}", path.display()))

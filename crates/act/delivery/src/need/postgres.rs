@@ -26,7 +26,9 @@ pub fn installed() -> Vec<String> {
         .into_iter()
         .flatten()
         .flatten()
-        .filter(|entry| entry.path().join("bin/postgres").exists() && entry.path().join("bin/initdb").exists())
+        .filter(|entry| {
+            entry.path().join("bin/postgres").exists() && entry.path().join("bin/initdb").exists()
+        })
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .collect();
     versions.sort_unstable_by(|left, right| right.cmp(left));
@@ -237,11 +239,8 @@ mod tests {
         };
         let home = tempfile::tempdir().unwrap();
         let root = rustix::process::geteuid().is_root();
-        let place = Place {
-            directory: home.path().join("db"),
-            port: 1,
-            user: root.then_some((54_321, 54_321)),
-        };
+        let place =
+            Place { directory: home.path().join("db"), port: 1, user: root.then_some((54_321, 54_321)) };
         fs::set_permissions(home.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         let credentials =
             BTreeMap::from([("password".into(), "it's".into()), ("superuser".into(), "other".into())]);

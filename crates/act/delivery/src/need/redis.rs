@@ -26,7 +26,8 @@ fn program() -> Result<PathBuf, Problem> {
 /// It is not installed; the hint names the package.
 pub fn pin() -> Result<String, Problem> {
     let program = program()?;
-    let failed = |why: String| Problem::new(Class::Unavailable, "need.tool", format!("redis-server failed: {why}"));
+    let failed =
+        |why: String| Problem::new(Class::Unavailable, "need.tool", format!("redis-server failed: {why}"));
     let output = std::process::Command::new(program)
         .arg("--version")
         .output()
@@ -72,7 +73,11 @@ pub(super) fn workload(
         "-c".into(),
         format!("exec {} \"$STEAD_SECRETS_DIR/redis.conf\"", program()?.display()),
     ];
-    let files =
-        vec![WorkloadFile { path: "redis.conf".into(), content: text.into_bytes(), secret: true, mode: 0o400 }];
+    let files = vec![WorkloadFile {
+        path: "redis.conf".into(),
+        content: text.into_bytes(),
+        secret: true,
+        mode: 0o400,
+    }];
     Ok(Workload { command, files, stop: Stop { signal: "TERM".into(), grace: Duration::from_secs(30) } })
 }

@@ -1,0 +1,197 @@
+//! Records of delivery as they stand in state. Each carries its format in `v`; readers accept all
+//! older ones.
+
+use std::collections::BTreeMap;
+
+use base::{
+    Problem, Scope, Timestamp,
+    id::{EntityId, EventId, ReleaseId},
+};
+use delivery_api::{Kind, Plan, ReleaseState, Source};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use state::{IndexTerm, Key, Put, Record};
+
+pub const SERVICE: &str = "service";
+pub const RELEASE: &str = "release";
+pub const BINDING: &str = "binding";
+pub const PLAN: &str = "plan";
+pub const RUN: &str = "run";
+pub const ALLOCATION: &str = "allocation";
+
+/// A service or a platform service as it is wanted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServiceRecord {
+    pub v: u32,
+    pub entity: EntityId,
+    pub name: String,
+    pub kind: Kind,
+    /// The service whose need it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub belongs_to: Option<String>,
+    /// The project it was delivered from; what leaves the project's files is planned to go.
+    pub project: String,
+    /// Canonical form of the service, or the need.
+    pub definition: Value,
+    pub replicas: u32,
+    /// The release that should run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<ReleaseId>,
+    /// Counts requested restarts: another count is another revision of the same release.
+    #[serde(default)]
+    pub restarts: u64,
+    /// It is on its way out.
+    #[serde(default)]
+    pub removing: bool,
+    /// Unprivileged user and group of its processes, when Stead is root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<u32>,
+    /// Port of a platform service, the same for its whole life.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    pub created_at: Timestamp,
+    /// The ledger entry of the latest change: the cause of what the reconciler does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed_by: Option<EventId>,
+}
+
+impl ServiceRecord {
+    pub const FORMAT: u32 = 1;
+
+    /// What its replicas must run to be current; none when it has no release.
+    #[must_use]
+    pub fn revision(&self) -> Option<String> {
+        self.release.as_ref().map(|release| format!("{release}#{}", self.restarts))
+    }
+
+    #[must_use]
+    pub fn is_platform_service(&self) -> bool {
+        matches!(self.kind, Kind::Postgres | Kind::Redis)
+    }
+}
+
+/// An immutable version of a service; only `state` and `reason` change.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReleaseRecord {
+    pub v: u32,
+    pub id: ReleaseId,
+    pub service: String,
+    pub number: u64,
+    pub definition: Value,
+    /// Digest of the pinned artifact tree.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<String>,
+    /// Versions of the secrets it runs with.
+    #[serde(default)]
+    pub secrets: BTreeMap<String, u64>,
+    pub source: Source,
+    pub state: ReleaseState,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    pub created_at: Timestamp,
+    pub created_by: String,
+}
+
+impl ReleaseRecord {
+    pub const FORMAT: u32 = 1;
+}
+
+/// The way from one service to another: a listener of the gateway for that caller alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BindingRecord {
+    pub v: u32,
+    pub caller: String,
+    pub need: String,
+    pub service: String,
+    pub port: u16,
+}
+
+impl BindingRecord {
+    pub const FORMAT: u32 = 1;
+
+    #[must_use]
+    pub fn id(caller: &str, need: &str) -> String {
+        format!("{caller}.{need}")
+    }
+}
+
+/// A plan with what it takes to carry it out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlanRecord {
+    pub v: u32,
+    pub plan: Plan,
+    /// Digest of what was seen when it was made; another one makes it stale.
+    pub basis: String,
+    pub work: Vec<Work>,
+    pub created_at: Timestamp,
+}
+
+impl PlanRecord {
+    pub const FORMAT: u32 = 1;
+}
+
+/// What a step of a plan does, with all it needs to know.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case")]
+pub enum Work {
+    /// Provides a platform service, or changes how it runs.
+    Provide { name: String, belongs_to: String, need: crate::need::Need },
+    /// Makes a new release and lets it take over.
+    Release {
+        name: String,
+        release: ReleaseId,
+        definition: Value,
+        #[serde(default)]
+        artifact: Option<String>,
+        #[serde(default)]
+        secrets: BTreeMap<String, u64>,
+    },
+    /// Changes what needs no new processes: replicas, routes, ownership.
+    Update { name: String, definition: Value },
+    Remove {
+        name: String,
+        /// It is a platform service.
+        #[serde(default)]
+        need: bool,
+        delete_data: bool,
+    },
+}
+
+impl Work {
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Provide { name, .. }
+            | Self::Release { name, .. }
+            | Self::Update { name, .. }
+            | Self::Remove { name, .. } => name,
+        }
+    }
+}
+
+/// Reads a record's body.
+///
+/// # Errors
+/// It is of a form this version does not know.
+pub fn read<T: DeserializeOwned>(record: &Record) -> Result<T, Problem> {
+    serde_json::from_value(record.body.clone()).map_err(|error| {
+        Problem::new(
+            base::Class::Internal,
+            "delivery.record",
+            format!("{} {:?} cannot be read: {error}", record.key.kind, record.key.id),
+        )
+    })
+}
+
+/// A write of a record with its index terms.
+#[must_use]
+pub fn put<T: Serialize>(scope: &Scope, kind: &str, id: &str, body: &T, index: &[(&str, &str)]) -> Put {
+    Put::Put {
+        key: Key::new(scope, kind, id),
+        body: serde_json::to_value(body).unwrap_or_default(),
+        index: index
+            .iter()
+            .map(|(name, value)| IndexTerm { name: (*name).to_owned(), value: (*value).to_owned() })
+            .collect(),
+    }
+}
