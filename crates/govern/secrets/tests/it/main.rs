@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)] // helpers of tests are tests too
 
+mod canary;
 mod limits;
 mod pins;
 mod root;
