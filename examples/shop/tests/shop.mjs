@@ -48,7 +48,9 @@ export async function until(what, check, budgetMs = 20_000) {
 }
 
 export class Shop {
+  /** The latest process of each service, and all that were ever started. */
   #processes = new Map();
+  #started = new Set();
   #cleanups = [];
   logs = new Map();
 
@@ -100,6 +102,7 @@ export class Shop {
     });
     child.exited = new Promise((done) => child.once("exit", (code, signal) => done({ code, signal })));
     this.#processes.set(name, child);
+    this.#started.add(child);
     if (ready) {
       await until(`${name} ready`, async () => {
         if (child.exitCode !== null) throw new Error(`${name} ended with ${child.exitCode}: ${JSON.stringify(lines.at(-1))}`);
@@ -124,7 +127,7 @@ export class Shop {
   }
 
   async stop() {
-    for (const child of this.#processes.values()) {
+    for (const child of this.#started) {
       child.kill("SIGKILL");
       await child.exited;
     }
