@@ -1,1 +1,26 @@
-fn main() {}
+//! The tasks of this repository's developers, run as `cargo xtask NAME`.
+
+#![forbid(unsafe_code)]
+
+mod load;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Tasks of this repository")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Put an open-loop load on the example shop and count what its customers see
+    Load(load::Args),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().task {
+        Task::Load(args) => load::run(args),
+    }
+}
