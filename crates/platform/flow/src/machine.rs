@@ -255,7 +255,7 @@ impl Machine {
         }
         let output = |step: usize| {
             let value = self.steps[step].output.as_ref()?;
-            Some((self.definition.steps[step].name.clone(), Arc::new(value.clone())))
+            Some((self.definition.steps[step].name.clone(), Arc::clone(value)))
         };
         from.into_iter().filter_map(output).collect()
     }
@@ -334,7 +334,7 @@ impl Machine {
             CallResult::NotBegun => return self.not_begun(step),
             CallResult::Failed(error) if error.kind == ErrorKind::Interrupted && self.stopping => {
                 if once {
-                    self.steps[step].attempt = 0;
+                    self.withdraw_attempt(step);
                     self.enter(step, Phase::Ready);
                 }
                 return;
@@ -348,7 +348,7 @@ impl Machine {
             CallResult::Failed(error) => (error.message, error.hint, error.kind != ErrorKind::Fatal, false),
             CallResult::Unknown { message, .. } => (message, None, true, true),
         };
-        let failure = Failure { step: Some(self.name(step)), message, hint };
+        let failure = bounded_failure(Some(self.name(step)), message, hint);
         self.steps[step].error = Some(failure.clone());
         self.steps[step].cut_off = 0;
         if once && unknown && !self.is_ending() {
@@ -366,13 +366,13 @@ impl Machine {
         if self.stopping {
             let once = self.call_of(step, false).is_some_and(|(_, mode, _)| mode == Mode::OnceThenAsk);
             if once && self.steps[step].phase == Phase::Running {
-                self.steps[step].attempt = 0;
+                self.withdraw_attempt(step);
                 self.enter(step, Phase::Ready);
             }
         } else if self.is_ending() {
             if self.steps[step].phase == Phase::Running {
                 // this was its first attempt, so there is nothing to undo
-                self.steps[step].attempt = self.steps[step].attempt.saturating_sub(1);
+                self.withdraw_attempt(step);
             }
             self.abandon(step);
         } else if self.steps[step].phase == Phase::Ready {
@@ -383,9 +383,14 @@ impl Machine {
         }
     }
 
+    /// The attempt turned out to be none.
+    fn withdraw_attempt(&mut self, step: usize) {
+        self.steps[step].attempt = self.steps[step].attempt.saturating_sub(1);
+    }
+
     fn complete(&mut self, step: usize, output: Value, env: &mut Env<'_>) {
         self.end_step(step, Phase::Done, env.now);
-        self.steps[step].output = Some(output);
+        self.steps[step].output = Some(Arc::new(output));
         self.steps[step].error = None;
         self.done += 1;
         for next in self.graph.next[step].clone() {
@@ -512,6 +517,22 @@ impl Machine {
 
 /// Wait before trying again to begin a call that the process had no room for.
 const NOT_BEGUN_DELAY: Duration = Duration::from_secs(1);
+
+/// Longest message or hint of a failure that is kept.
+const MESSAGE_BYTES_MAX: usize = 4_096;
+
+/// A failure of a handler as it is kept: a handler must not be able to make a record too large.
+fn bounded_failure(step: Option<String>, message: String, hint: Option<String>) -> Failure {
+    Failure { step, message: bounded(message), hint: hint.map(bounded) }
+}
+
+fn bounded(mut text: String) -> String {
+    if text.len() > MESSAGE_BYTES_MAX {
+        text.truncate(text.floor_char_boundary(MESSAGE_BYTES_MAX));
+        text.push('…');
+    }
+    text
+}
 
 /// It waits for a person, and not because its definition says so.
 fn asks_exceptionally(step: &StepRecord) -> bool {

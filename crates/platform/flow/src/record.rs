@@ -1,5 +1,7 @@
 //! The journal's records as they are stored. Fields are only added, with a default.
 
+use std::sync::Arc;
+
 use base::{
     Actor, Cause, Scope, Timestamp,
     id::{EventId, FlowId},
@@ -154,7 +156,7 @@ pub(crate) struct StepRecord {
     #[serde(default)]
     pub(crate) end_seq: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) output: Option<Value>,
+    pub(crate) output: Option<Arc<Value>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<Failure>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

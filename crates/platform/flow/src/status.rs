@@ -1,5 +1,7 @@
 //! What the outside sees of a flow.
 
+use std::sync::Arc;
+
 use base::{Actor, Scope, Timestamp, id::FlowId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -104,7 +106,7 @@ impl StepStatus {
             name: name.to_owned(),
             phase: record.phase,
             attempt: record.attempt,
-            output: record.output,
+            output: record.output.map(Arc::unwrap_or_clone),
             error: record.error,
             ask: record.ask,
             answers: record.answers,

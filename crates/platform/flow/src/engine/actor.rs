@@ -37,8 +37,9 @@ pub(crate) enum Post {
 
 /// Requests from outside that wait for one flow.
 pub(super) const REQUESTS_MAX: usize = 64;
-/// Events that share a commit.
-const BATCH_MAX: usize = 256;
+/// Events that share a commit. With outputs at their default limit, a batch stays well below what state
+/// takes in one commit.
+const BATCH_MAX: usize = 64;
 /// Wait between attempts to write while the disk is full.
 const WRITE_AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// Wait before a step begins for which the process had no room.

@@ -85,7 +85,11 @@ async fn lead_on(
 ) -> bool {
     let sweeping = async {
         loop {
-            if let Err(error) = load::sweep(inner, lead).await {
+            let swept = load::sweep(inner, lead).await;
+            if lead.stopping.is_cancelled() {
+                std::future::pending::<()>().await; // nothing is taken up any more
+            }
+            if let Err(error) = swept {
                 tracing::warn!(%error, "unfinished flows cannot be read, trying again");
                 sleep(inner.limits.lease_ttl / 10).await;
                 continue;

@@ -11,7 +11,8 @@ impl Machine {
             return Ok(()); // it is on its way back already
         }
         let body = json!({"name": self.header.name});
-        self.record("cancel", actor.clone(), why.to_owned(), body);
+        let why = bounded(why.to_owned());
+        self.record("cancel", actor.clone(), why.clone(), body);
         let message = format!("cancelled by {actor}: {why}");
         self.header.cancelled_by = Some(actor);
         self.end_with(Failure { step: None, message, hint: None });
@@ -52,7 +53,7 @@ impl Machine {
             return false;
         }
         self.in_flight.remove(&step);
-        self.steps[step].attempt = self.steps[step].attempt.saturating_sub(1);
+        self.withdraw_attempt(step);
         self.abandon(step);
         true
     }
@@ -63,7 +64,9 @@ impl Machine {
         let record = &mut self.steps[step];
         record.ask = None;
         record.due_at = None;
-        let phase = if record.attempt > 0 {
+        // A call that was repeated after a crash and now did nothing: the one that the crash cut off may
+        // have done it all.
+        let phase = if record.attempt > 0 || record.cut_off > 0 {
             self.end_seq += 1;
             record.end_seq = self.end_seq;
             Phase::Failed
@@ -130,7 +133,9 @@ impl Machine {
         };
         self.steps[step].cut_off = 0;
         let name = self.name(step);
-        self.steps[step].error = Some(Failure { step: Some(name.clone()), message: message.clone(), hint });
+        let failure = bounded_failure(Some(name.clone()), message, hint);
+        let message = failure.message.clone();
+        self.steps[step].error = Some(failure);
         if again && attempt < retry.attempts_max {
             let delay = Duration::from_millis(retry.wait_ms(attempt).max(1));
             return self.undo_run(step, delay, env.now);

@@ -131,3 +131,32 @@ async fn each_step_is_one_commit() {
     assert_eq!(commits, 21, "the start and twenty steps");
     life.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_effect_that_a_crash_cut_off_is_undone_even_if_the_next_call_did_nothing() {
+    let setup = Setup::new();
+    let cut = Cut::never(setup.state.clone());
+    let life = setup.live_on(cut.clone());
+    let slow = json!({"work_ms": 4_000, "polite": 1});
+    let steps = vec![
+        step("slow", Mode::Idempotent, slow).compensate(call(Value::Null)),
+        StepDef::person("go", "go on?", &["yes"]),
+        step("fails", Mode::Idempotent, json!({"fatal_first": 9})).after(["go"]),
+    ];
+    let started = life.engine.start(&ctx(), Start::new(definition(steps), "k")).await.unwrap();
+    let slow = key(&started.id, "slow");
+    while !setup.world.has(&slow) {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    cut.kill();
+    life.tasks.drain().await;
+    let life = setup.live();
+    while life.engine.answer(&ctx(), &started.id, "go", "yes").await.is_err() {
+        tokio::time::sleep(Duration::from_millis(10)).await; // it is still being read
+    }
+    let status = life.engine.wait(&ctx(), &started.id).await.unwrap();
+    assert_eq!(status.summary.state, FlowState::Compensated);
+    assert_eq!((setup.world.calls(&slow), setup.world.count(&slow)), (2, 1), "the second was interrupted");
+    assert!(setup.world.has(&format!("{slow}/undo")), "{status:#?}");
+    life.stop().await;
+}

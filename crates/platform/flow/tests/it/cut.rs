@@ -31,6 +31,8 @@ pub struct Cut {
     left: AtomicI64,
     at: At,
     dead: AtomicBool,
+    /// Commits fail for want of space while it is set.
+    pub full: AtomicBool,
     pub commits: AtomicI64,
 }
 
@@ -38,7 +40,14 @@ impl Cut {
     /// Dies at commit `nth`, from 1.
     pub fn new(under: Arc<dyn State>, nth: i64, at: At) -> Arc<Self> {
         let (left, commits) = (AtomicI64::new(nth), AtomicI64::new(0));
-        Arc::new(Self { under, left, at, dead: AtomicBool::new(false), commits })
+        Arc::new(Self {
+            under,
+            left,
+            at,
+            dead: AtomicBool::new(false),
+            full: AtomicBool::new(false),
+            commits,
+        })
     }
     pub fn never(under: Arc<dyn State>) -> Arc<Self> {
         Self::new(under, i64::MAX, At::Before)
@@ -74,6 +83,9 @@ impl State for Cut {
             // as a disk would, so that other things happen meanwhile
             tokio::time::sleep(Duration::from_millis(1)).await;
             self.alive()?;
+            if self.full.load(Ordering::SeqCst) {
+                return Err(Error::DiskFull);
+            }
             self.commits.fetch_add(1, Ordering::SeqCst);
             if self.left.fetch_sub(1, Ordering::SeqCst) != 1 {
                 return self.under.commit(commit).await;
@@ -98,6 +110,9 @@ impl State for Cut {
     ) -> BoxFuture<'_, Result<Lease>> {
         async move {
             self.alive()?;
+            if self.full.load(Ordering::SeqCst) {
+                return Err(Error::DiskFull);
+            }
             self.under.lease(tenant, name, holder, ttl).await
         }
         .boxed()

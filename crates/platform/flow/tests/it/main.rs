@@ -10,4 +10,6 @@ mod limits;
 mod people;
 mod property;
 mod schedules;
+mod soak;
+mod sqlite;
 mod world;
