@@ -2,10 +2,10 @@
 //!
 //! What it is: the parser with places and hints, the [`model`] with its canonical form, [`template`]s,
 //! the published JSON [`schema`], the loading of a folder of services in dependency order
-//! ([`load`]). What it is not: it starts
+//! ([`load`]), and the guess behind `stead init` ([`detect`]). What it is not: it starts
 //! nothing, asks nobody and knows no state; the only I/O is reading the files it is pointed at.
 //!
-//! Enter at [`load`] (a path) or [`parse`] (a text).
+//! Enter at [`load`] (a path), [`parse`] (a text) or [`detect`] (a folder without a file).
 //!
 //! ```
 //! let parsed = service_file::parse("stead.yaml", "name: web\nrun: {command: node server.js}\n");
@@ -22,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 mod decode;
+mod detect;
 mod diagnostic;
 mod file;
 pub mod model;
@@ -35,6 +36,7 @@ mod workspace;
 mod yaml;
 
 pub use self::{
+    detect::{Detected, detect},
     diagnostic::{Diagnostic, Diagnostics},
     file::{FILE_NAME, Parsed, ServiceFile, parse},
     model::Service,

@@ -54,7 +54,7 @@ fn examples(folder: &Path) -> Vec<std::path::PathBuf> {
 }
 
 /// The part of JSON Schema that ours uses; an unknown keyword fails.
-fn problems(root: &Value, schema: &Value, value: &Value, at: &str) -> Vec<String> {
+pub(crate) fn problems(root: &Value, schema: &Value, value: &Value, at: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut say = |text: String| wrong.push(format!("{at}: {text}"));
     for (keyword, rule) in schema.as_object().unwrap() {

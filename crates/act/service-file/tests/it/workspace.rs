@@ -154,3 +154,11 @@ fn texts_read_elsewhere_are_checked_the_same_way() {
     let problems = Workspace::from_documents(documents("needs: {a: {service: shp}}"), &options).unwrap_err();
     assert!(problems.to_string().contains("web/stead.yaml:1:22"), "{problems}");
 }
+
+#[test]
+fn the_example_is_good() {
+    let shop = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../examples/shop"));
+    let workspace = load(shop).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(workspace.services.len(), 5);
+    assert_eq!(names(&workspace).last(), Some(&"web"), "the front comes after all it calls");
+}

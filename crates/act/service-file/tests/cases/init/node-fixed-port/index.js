@@ -1,0 +1,1 @@
+const PORT = 4000; new (require("koa"))().listen(PORT);

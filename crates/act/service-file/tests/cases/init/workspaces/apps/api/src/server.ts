@@ -1,0 +1,1 @@
+app.listen(Number(process.env.PORT))
