@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod generate;
 mod load;
 
 use clap::{Parser, Subcommand};
@@ -15,12 +16,19 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Generate the Rust client from the API's description
+    Generate {
+        /// Only say whether it is current
+        #[arg(long)]
+        check: bool,
+    },
     /// Put an open-loop load on the example shop and count what its customers see
     Load(load::Args),
 }
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().task {
+        Task::Generate { check } => generate::run(check),
         Task::Load(args) => load::run(args),
     }
 }

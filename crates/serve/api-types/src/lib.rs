@@ -81,6 +81,9 @@ pub struct Session {
 #[derive(Clone, Serialize, Deserialize, ToSchema)]
 pub struct SetPassword {
     pub password: String,
+    /// The one before, where one is set and the session is not fresh.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current: Option<String>,
 }
 
 impl std::fmt::Debug for SetPassword {
@@ -290,4 +293,24 @@ pub struct Change {
     pub kind: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+}
+
+/// A backup that was written on the server's machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BackupFile {
+    pub path: String,
+}
+
+/// How to stop.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ShutDown {
+    /// Gateway and workloads too; else they go on without control.
+    #[serde(default)]
+    pub everything: bool,
+}
+
+/// The program to go over to, on the server's machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Upgrade {
+    pub path: String,
 }

@@ -1,0 +1,23 @@
+//! The handlers: extract, one call, map.
+
+pub(crate) mod events;
+pub(crate) mod logs;
+pub(crate) mod machine;
+pub(crate) mod people;
+pub(crate) mod plans;
+pub(crate) mod secrets;
+pub(crate) mod services;
+pub(crate) mod session;
+pub(crate) mod stream;
+
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+/// Every scoped route takes the environment in its query.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code)] // read by the gate
+pub(crate) struct In {
+    /// Environment; `default` unless told.
+    pub environment: Option<String>,
+}
