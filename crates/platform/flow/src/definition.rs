@@ -81,7 +81,8 @@ pub enum Mode {
     Idempotent,
     /// The handler can tell whether it was done; it is asked before every call.
     CheckFirst,
-    /// It is called once. If its outcome is unknown, a person decides.
+    /// It is called once. An error that the handler returns is its word that nothing happened, and the
+    /// step has failed; after a crash, a timeout or a panic the outcome is unknown, and a person decides.
     OnceThenAsk,
 }
 

@@ -30,6 +30,9 @@ use crate::{Error, Handlers, Progress, Result, machine::Event};
 pub struct Limits {
     /// Handlers that run at once, of all flows.
     pub parallel_steps_max: usize,
+    /// Calls that run, wait for one of those, or wait for their next attempt, of all flows. Steps beyond
+    /// begin a little later, so that a wide flow does not fill the process with tasks.
+    pub calls_out_max: usize,
     /// Unfinished flows, those that wait for a person included.
     pub flows_running_max: usize,
     pub steps_per_flow_max: usize,
@@ -51,6 +54,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             parallel_steps_max: 64,
+            calls_out_max: 4_000,
             flows_running_max: 10_000,
             steps_per_flow_max: 2_000,
             definition_bytes_max: 3 << 20,

@@ -203,3 +203,46 @@ pub(crate) fn of_flow(flow: &FlowId) -> IndexTerm {
 pub(crate) fn asking_term() -> IndexTerm {
     term("asking", "yes")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Records as the first version wrote them. Never edit: every later version reads them.
+    const FLOW_V1: &str = r#"{"name":"release","state":"compensating","actor":"user:anna","cause":{"correlation":"c1"},
+        "started_by":"evt_0193f0a0b0c0d0e0f000000000000001","key":"k","steps":2,"started_at":1700000000000000000,
+        "ended_at":null,"failure":{"step":"a","message":"no","hint":"try"},"cancelled_by":null}"#;
+    const STEP_V1: &str = r#"{"phase":"undo_asking","attempt":2,"undo_attempt":3,"cut_off":1,"end_seq":7,"output":{"x":1},
+        "error":{"step":"a","message":"no"},"began_at":1,"ended_at":2,"due_at":3,
+        "ask":{"about":"undo_failed","question":"q","choices":["try-again","leave"]},
+        "answers":[{"choice":"try-again","actor":"user:anna","at":4}]}"#;
+
+    #[test]
+    fn the_first_records_stay_readable() {
+        let header: Header = serde_json::from_str(FLOW_V1).unwrap();
+        assert_eq!((header.state, header.steps), (FlowState::Compensating, 2));
+        assert_eq!(header.failure.as_ref().unwrap().hint.as_deref(), Some("try"));
+        let step: StepRecord = serde_json::from_str(STEP_V1).unwrap();
+        assert_eq!((step.phase, step.undo_attempt, step.end_seq), (Phase::UndoAsking, 3, 7));
+        assert_eq!(step.ask.as_ref().unwrap().about, About::UndoFailed);
+        let again: StepRecord = serde_json::from_value(serde_json::to_value(&step).unwrap()).unwrap();
+        assert_eq!(again, step);
+        let again: Header = serde_json::from_value(serde_json::to_value(&header).unwrap()).unwrap();
+        assert_eq!(again, header);
+        let short: StepRecord = serde_json::from_str(r#"{"phase":"running"}"#).unwrap();
+        assert_eq!(short, StepRecord { phase: Phase::Running, ..StepRecord::default() });
+    }
+
+    #[test]
+    fn the_first_schedules_stay_readable() {
+        let text = r#"{"schedule":{"name":"nightly","when":{"cron":{"expression":"0 3 * * *","zone":"Europe/Berlin"}},
+            "missed":{"all":{"runs_max":3}},"overlap":"allow","enabled":false,
+            "definition":{"name":"backup","steps":[]}},"since":5,"planned_at":6,
+            "last_flow":"flow_0193f0a0b0c0d0e0f000000000000001"}"#;
+        let status: crate::ScheduleStatus = serde_json::from_str(text).unwrap();
+        assert_eq!(status.schedule.missed, crate::Missed::All { runs_max: 3 });
+        let short = r#"{"schedule":{"name":"n","when":{"every_ms":1000},"definition":{"name":"b","steps":[]}},"since":5}"#;
+        let status: crate::ScheduleStatus = serde_json::from_str(short).unwrap();
+        assert!(status.schedule.enabled && status.planned_at.is_none());
+    }
+}

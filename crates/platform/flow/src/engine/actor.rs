@@ -257,8 +257,8 @@ impl Actor {
     }
 
     /// The process has no room for another task; the step begins later.
-    async fn not_begun(&self, step: usize, undo: bool, error: &tasks::Error) {
-        tracing::warn!(flow = %self.machine.id, %error, "a step cannot begin yet");
+    async fn not_begun(&self, step: usize, undo: bool, why: &str) {
+        tracing::debug!(flow = %self.machine.id, why, "a step cannot begin yet");
         let ended = Event::Ended { step, undo, result: CallResult::NotBegun };
         self.post_at(Due::In(BEGIN_AGAIN_AFTER), Post::Event(ended)).await;
     }
@@ -266,6 +266,9 @@ impl Actor {
     async fn call(&mut self, step: usize, undo: bool, delay: Duration) {
         let Some((call, mode, attempt)) = self.machine.call_of(step, undo) else { return };
         let call = call.clone();
+        let Ok(room) = Arc::clone(&self.lead.room).try_acquire_owned() else {
+            return self.not_begun(step, undo, "too many calls are out").await;
+        };
         let stop = CancellationToken::new();
         self.stops.insert(step, stop.clone());
         let job = Job {
@@ -282,11 +285,11 @@ impl Actor {
             stop,
             cut: self.cut.clone(),
             posts: self.sender.clone(),
-            alive: self.calls.token(),
+            held: Arc::new((self.calls.token(), room)),
         };
         let name = format!("{}/{}", self.machine.id, self.machine.definition.steps[step].name);
         if let Err(error) = self.inner.tasks.spawn_once(call::CALL, name, move |_| job.run()) {
-            self.not_begun(step, undo, &error).await;
+            self.not_begun(step, undo, &error.to_string()).await;
         }
     }
 
@@ -330,12 +333,15 @@ impl Actor {
     }
 
     async fn wait_for_slot(&mut self, step: usize) {
+        let Ok(room) = Arc::clone(&self.lead.room).try_acquire_owned() else {
+            return self.not_begun(step, false, "too many calls are out").await;
+        };
         let (slots, posts, cut) = (Arc::clone(&self.lead.slots), self.sender.clone(), self.cut.clone());
         let stop = CancellationToken::new();
         self.stops.insert(step, stop.clone());
         let alive = self.calls.token();
         let waiting = async move {
-            let _alive = alive;
+            let _held = (alive, room);
             tokio::select! {
                 () = cut.cancelled() => {}
                 () = stop.cancelled() => {
@@ -351,7 +357,7 @@ impl Actor {
         };
         let name = format!("{}/{}", self.machine.id, self.machine.definition.steps[step].name);
         if let Err(error) = self.inner.tasks.spawn_once(call::CALL, name, move |_| waiting) {
-            self.not_begun(step, false, &error).await;
+            self.not_begun(step, false, &error.to_string()).await;
         }
     }
 }

@@ -40,14 +40,15 @@ pub(super) struct Job {
     /// Drops the call at once: the lease is lost, or the flow is taken up anew.
     pub(super) cut: CancellationToken,
     pub(super) posts: mpsc::Sender<Post>,
-    pub(super) alive: TaskTrackerToken,
+    /// Counts it as out until its task ends.
+    pub(super) held: Arc<(TaskTrackerToken, OwnedSemaphorePermit)>,
 }
 
 impl Job {
     pub(super) async fn run(self) {
         let cut = self.cut.clone();
         let (step, undo, posts) = (self.step, self.undo, self.posts.clone());
-        let _alive = self.alive.clone();
+        let _held = Arc::clone(&self.held);
         tokio::select! {
             biased;
             () = cut.cancelled() => {}

@@ -29,6 +29,8 @@ pub(crate) struct Lead {
     /// The lease is lost: drop everything at once.
     pub(super) gone: CancellationToken,
     pub(super) slots: Arc<Semaphore>,
+    /// Bounds the tasks of calls, waiting ones included.
+    pub(super) room: Arc<Semaphore>,
     pub(super) timers: mpsc::Sender<timers::Request>,
     /// Somebody changed schedules.
     pub(super) schedules_changed: Notify,
@@ -175,6 +177,7 @@ impl Lead {
             fence: Precondition::Fence { tenant: home(), name: LEASE.to_owned(), token: lease.token },
             gone: CancellationToken::new(),
             slots: Arc::new(Semaphore::new(inner.limits.parallel_steps_max.max(1))),
+            room: Arc::new(Semaphore::new(inner.limits.calls_out_max.max(1))),
             timers,
             schedules_changed: Notify::new(),
             stopping: CancellationToken::new(),
@@ -246,7 +249,10 @@ impl Lead {
         self.tenants.lock().unwrap_or_else(PoisonError::into_inner).contains(tenant)
     }
     pub(super) fn learn_tenant(&self, tenant: &Tenant) {
-        self.tenants.lock().unwrap_or_else(PoisonError::into_inner).insert(tenant.clone());
+        let new = self.tenants.lock().unwrap_or_else(PoisonError::into_inner).insert(tenant.clone());
+        if new {
+            self.schedules_changed.notify_one(); // it may have some
+        }
     }
     pub(super) fn tenants(&self) -> Vec<Tenant> {
         self.tenants.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()

@@ -18,6 +18,8 @@ use crate::{
 
 /// The wall clock may jump, so it is looked at this often while there are schedules.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Without schedules there is nothing to look at; whoever makes one says so.
+const IDLE_LOOK_EVERY: Duration = Duration::from_secs(3_600);
 /// Wait before trying again what failed.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
 
@@ -112,20 +114,19 @@ impl Engine {
 /// Runs while this engine leads.
 pub(super) async fn run(inner: &Arc<Inner>, lead: &Arc<Lead>) {
     let engine = Engine { inner: Arc::clone(inner) };
-    let mut wait = Duration::ZERO; // the first sweep tells the tenants; look until they are known
-    let mut entries: Vec<Entry> = Vec::new();
-    let mut known_tenants = 0;
+    let (mut entries, mut stale) = (Vec::<Entry>::new(), true);
+    let mut wait = Duration::ZERO;
     loop {
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            () = lead.schedules_changed.notified() => known_tenants = 0,
+            () = lead.schedules_changed.notified() => stale = true,
         }
-        wait = LOOK_EVERY;
-        if known_tenants != lead.tenants().len() {
+        wait = if entries.is_empty() { IDLE_LOOK_EVERY } else { LOOK_EVERY };
+        if stale {
             match read(inner, lead, &entries).await {
                 Ok(read) => {
-                    entries = read;
-                    known_tenants = lead.tenants().len();
+                    (entries, stale) = (read, false);
+                    wait = if entries.is_empty() { IDLE_LOOK_EVERY } else { LOOK_EVERY };
                 }
                 Err(error) => {
                     tracing::warn!(%error, "schedules cannot be read, trying again");
@@ -138,7 +139,7 @@ pub(super) async fn run(inner: &Arc<Inner>, lead: &Arc<Lead>) {
             changed |= entry.look(&engine).await;
         }
         if changed {
-            known_tenants = 0; // versions moved: read them again
+            stale = true; // versions moved: read them again
             wait = Duration::ZERO;
         }
     }

@@ -105,6 +105,7 @@ impl Engine {
             }
             Err(state::Error::Conflict { what }) => {
                 drop(place);
+                orphan.adopted(); // nothing was written
                 match inner.started_before(&ctx.scope, &start).await? {
                     Some(started) => Ok(started),
                     None if !lead.is_valid() => Err(Error::NotLeading),

@@ -71,3 +71,23 @@ async fn a_clean_stop_hands_over_at_once() {
     second.engine.ready(&soon).await.unwrap();
     second.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn without_the_lease_nothing_is_written() {
+    let setup = Setup::new();
+    let first = live(setup.state.clone(), setup.clock.clone(), handlers(&setup.world), "one", limits());
+    let started = first.engine.start(&ctx(), Start::new(definition(chain(20)), "k")).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(5_500)).await; // just renewed: it notices by its writes only
+    setup.clock.jump_ms(3_600_000);
+    let (tenant, hour) = (ctx().scope.tenant, Duration::from_secs(3_600));
+    setup.state.lease(tenant, "flow-engine".into(), "thief".into(), hour).await.unwrap();
+    let before = first.engine.status(&ctx(), &started.id).await.unwrap();
+    let effects = setup.world.get().effects.len();
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert_eq!(first.engine.status(&ctx(), &started.id).await.unwrap(), before);
+    assert!(setup.world.get().effects.len() <= effects + 1, "at most the step that ran at that moment");
+    let hasty = base::Ctx { budget: Duration::from_millis(10), ..ctx() };
+    let refused = first.engine.start(&hasty, Start::new(definition(vec![]), "other")).await;
+    assert!(matches!(refused, Err(flow::Error::NotLeading)), "{refused:?}");
+    first.stop().await;
+}

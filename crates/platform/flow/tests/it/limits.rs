@@ -141,3 +141,20 @@ async fn without_a_lease_the_budget_ends_the_wait() {
         .unwrap();
     life.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn calls_out_are_bounded_and_the_rest_begins_later() {
+    let setup = Setup::new();
+    let life = setup.live_with(Limits { calls_out_max: 5, ..limits() });
+    let modes = [Mode::Idempotent, Mode::OnceThenAsk];
+    let steps =
+        (0..30).map(|nth| step(&nth.to_string(), modes[nth % 2], json!({"work_ms": 1_500}))).collect();
+    let started = life.engine.start(&ctx(), Start::new(definition(steps), "k")).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let calls = life.tasks.list().iter().filter(|task| task.kind == "flow-step").count();
+    assert_eq!(calls, 5);
+    let status = life.engine.wait(&ctx(), &started.id).await.unwrap();
+    assert_eq!(status.summary.state, FlowState::Done);
+    assert!(setup.world.get().effects.values().all(|count| *count == 1));
+    life.stop().await;
+}
