@@ -176,6 +176,8 @@ fn answer(operation: &Value, types: &Types) -> anyhow::Result<(Kind, String)> {
     }
     match content.get("application/json") {
         Some(json) => Ok((Kind::Value, types.of(&json["schema"])?)),
+        // A bare number is JSON too; a text is read as lines.
+        None if content["text/plain"]["schema"]["type"] == "integer" => Ok((Kind::Value, "u64".into())),
         None if content.get("text/plain").is_some() => Ok((Kind::Lines, String::new())),
         None => Ok((Kind::Value, "()".into())),
     }

@@ -297,7 +297,7 @@ impl Client {
     ///
     /// # Errors
     /// The server refused, or cannot be reached.
-    pub async fn put_artifacts(&self, body: BoxStream<'static, std::io::Result<Bytes>>) -> Result {
+    pub async fn put_artifacts(&self, body: BoxStream<'static, std::io::Result<Bytes>>) -> Result<u64> {
         self.upload(Method::PUT, "/api/stead/v1/artifacts", "application/x-tar", body).await
     }
 
@@ -385,8 +385,8 @@ impl Client {
     ///
     /// # Errors
     /// The server refused, or cannot be reached.
-    pub async fn put_secret(&self, name: &str) -> Result<BoxStream<'static, Result<String>>> {
-        self.lines(&format!("/api/stead/v1/secrets/{}", encode(name)), &[]).await
+    pub async fn put_secret(&self, name: &str, body: &api_types::SetSecret) -> Result<u64> {
+        self.call(Method::PUT, &format!("/api/stead/v1/secrets/{}", encode(name)), &[], Some(body)).await
     }
 
     /// `DELETE /api/stead/v1/secrets/{name}`
