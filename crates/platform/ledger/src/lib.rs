@@ -4,7 +4,8 @@
 //! entries are stored is `state`'s business. It holds changes and decisions, never telemetry.
 //!
 //! Enter at [`Head::append`] (how an entry gets its place), [`canonical`] (the bytes that are
-//! hashed) and [`Entry`].
+//! hashed), [`verify::Verifier`] (does it still prove) and [`checkpoint`] (signed, kept elsewhere:
+//! without one the end of a chain cannot be proven).
 //!
 //! ```
 //! use ledger::Head;
@@ -15,7 +16,11 @@
 
 pub mod canonical;
 pub mod chain;
+pub mod checkpoint;
 pub mod entry;
+mod fault;
+pub mod verify;
 
 pub use chain::Head;
 pub use entry::{Draft, ERASED_KIND, Entry, erased_body, erased_by, erased_subject};
+pub use fault::Error;

@@ -3,8 +3,10 @@
 //!
 //! No SQL leaves this crate. Enter at [`State`]; [`port`] says what each method promises.
 //! [`SqliteState`] is the back end that a server runs on; [`MemoryState`] is the whole port in
-//! memory, for tests. The feature `conformance` gives the suite that every back end passes.
+//! memory, for tests; [`audit`] verifies the ledger of either. The feature `conformance` gives the
+//! suite that every back end passes.
 
+pub mod audit;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod cursor;
@@ -14,7 +16,6 @@ pub mod port;
 pub mod sqlite;
 
 pub use memory::MemoryState;
-
 pub use port::{
     Change, Commit, Committed, EntryQuery, Error, IndexTerm, Key, Lease, Message, Page, Precondition, Put,
     Record, Result, Scan, State,

@@ -3,6 +3,7 @@
 // Helpers outside of test functions are tests too.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr)]
 
+mod audit;
 mod bench;
 mod faults;
 mod file;
