@@ -1,5 +1,7 @@
 //! Every way to tamper, and what it is called.
 
+use std::sync::LazyLock;
+
 use base::{Actor, Environment, Tenant, Timestamp, id::EventId};
 use ledger::{
     ERASED_KIND, Entry, Head, canonical,
@@ -17,10 +19,14 @@ fn check(entries: &[Entry]) -> Verdict {
 }
 
 fn signed(entries: &[Entry]) -> (Checkpoint, Keys) {
-    let folder = tempfile::tempdir().unwrap();
-    let signer = Signer::load_or_create(&folder.path().join("key")).unwrap();
+    // One key for all: making it costs more than the rest.
+    static SIGNER: LazyLock<Signer> = LazyLock::new(|| {
+        let folder = tempfile::tempdir().unwrap();
+        Signer::load_or_create(&folder.path().join("key")).unwrap()
+    });
+    let signer = &*SIGNER;
     let head = Head::at(entries.last().unwrap()).unwrap();
-    (signer.sign(&Tenant::default(), head, Timestamp::from_millis(7)), Keys::from(&signer))
+    (signer.sign(&Tenant::default(), head, Timestamp::from_millis(7)), Keys::from(signer))
 }
 
 #[test]

@@ -17,6 +17,7 @@ async fn bench_commits() {
     let rounds = if std::env::var_os("STATE_BENCH").is_some() { 2_000 } else { 10 };
     let folder = tempfile::tempdir().unwrap();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let memory_before = anonymous_kib();
     let state = SqliteState::open(&folder.path().join("state.db"), &Options::default(), clock).unwrap();
     let scope = scope("a", "default");
     let commit = |n: usize| {
@@ -42,10 +43,18 @@ async fn bench_commits() {
         state.get(Key::new(&scope, "thing", format!("{:05}", n % 10_000))).await.unwrap();
     }
     println!("get: {:.0}/s", rounds as f64 / began.elapsed().as_secs_f64());
+    println!("memory: {} KiB more than before it was opened", anonymous_kib() - memory_before);
 }
 
 fn report(name: &str, commits: usize, began: Instant, before: u64, state: &SqliteState) {
     let seconds = began.elapsed().as_secs_f64();
     let per_commit = (state.stats().transactions - before) as f64 / commits as f64;
     println!("{name}: {:.0} commits/s, {per_commit:.3} fsyncs per commit", commits as f64 / seconds);
+}
+
+/// Memory of this process that is not of files.
+fn anonymous_kib() -> i64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|l| l.starts_with("RssAnon:")).unwrap_or_default();
+    line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).unwrap_or(0)
 }

@@ -80,9 +80,9 @@ async fn a_full_queue_is_an_error_and_not_memory() {
     let folder = tempfile::tempdir().unwrap();
     let state = open(&folder);
     let key = |n: usize| Key::new(&scope("a", "default"), "thing", n.to_string());
-    let big = json!("x".repeat(limits::BODY_BYTES_MAX / 2));
+    let big = json!("x".repeat(limits::BODY_BYTES_MAX - 2));
     for (count, body, limited) in
-        [(WRITES_WAITING_MAX + 100, json!(1), "waiting writes"), (100, big, "bytes of waiting writes")]
+        [(WRITES_WAITING_MAX + 100, json!(1), "waiting writes"), (24, big, "bytes of waiting writes")]
     {
         // The writer waits for the lock of another process, so that what comes meanwhile queues up.
         let other = Connection::open(state.path()).unwrap();
