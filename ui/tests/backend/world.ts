@@ -203,6 +203,7 @@ export class World {
       },
       needs: Object.fromEntries(thing.needs.map((need) => [need.split(".").pop()!, need.endsWith(".db") ? { postgres: {} } : need.endsWith(".cache") ? { redis: {} } : { service: need }])),
       ...(thing.url ? { expose: { host: "shop.localhost", path: "/" } } : {}),
+      ...(thing.name === "checkout" ? { jobs: { "nightly-report": { command: ["node", "src/report.js"], schedule: "30 2 * * *" } } } : {}),
       ...(thing.name === "payments" ? { secrets: { PROVIDER_KEY: "payment-provider-key" } } : {}),
     };
   }
