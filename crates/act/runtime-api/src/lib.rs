@@ -246,10 +246,11 @@ pub trait Driver: Send + Sync + std::fmt::Debug {
     /// Starting the same id twice is an error; what fails later is reported as [`Phase::Exited`].
     fn start(&self, spec: ReplicaSpec) -> BoxFuture<'_, Result<()>>;
 
-    /// Asks it to stop and returns once it and all its children are gone. Idempotent.
+    /// Asks it to stop and returns once it and all its children are gone. Idempotent. Dropping the
+    /// future does not take the request back.
     fn stop(&self, id: ReplicaId) -> BoxFuture<'_, Result<()>>;
 
-    /// Forgets a replica that ended, with its root and its output.
+    /// Forgets a replica that ended, with its root and its output; an error while it still runs.
     fn remove(&self, id: ReplicaId) -> BoxFuture<'_, Result<()>>;
 
     /// All replicas that were started and not removed, whoever started them.
@@ -271,6 +272,8 @@ pub enum Error {
     Exists(ReplicaId),
     #[error("replica {0} is not running")]
     NotRunning(ReplicaId),
+    #[error("replica {0} still runs, stop it first")]
+    StillRunning(ReplicaId),
     #[error("cannot start {what}: {why}")]
     Start { what: String, why: String },
     #[error("{what} did not end within {after:?}")]
@@ -285,6 +288,7 @@ impl Fault for Error {
             Self::NotFound(_) => "runtime.not_found",
             Self::Exists(_) => "runtime.exists",
             Self::NotRunning(_) => "runtime.not_running",
+            Self::StillRunning(_) => "runtime.still_running",
             Self::Start { .. } => "runtime.start",
             Self::Deadline { .. } => "runtime.deadline",
             Self::Io { .. } => "runtime.io",
@@ -293,7 +297,7 @@ impl Fault for Error {
     fn class(&self) -> Class {
         match self {
             Self::NotFound(_) => Class::NotFound,
-            Self::Exists(_) | Self::NotRunning(_) => Class::Conflict,
+            Self::Exists(_) | Self::NotRunning(_) | Self::StillRunning(_) => Class::Conflict,
             Self::Start { .. } => Class::Invalid,
             Self::Deadline { .. } => Class::Timeout,
             Self::Io { .. } => Class::Internal,
