@@ -40,12 +40,22 @@ impl Store {
     /// # Errors
     /// [`Error::Socket`]: the path is too long (107 bytes), not writable or in use.
     pub fn start(path: &Path) -> Result<Self, Error> {
+        Self::start_for(path, None)
+    }
+
+    /// As [`Self::start`], for a client that runs as another user and group: the socket is theirs.
+    /// Only root can do that.
+    ///
+    /// # Errors
+    /// [`Error::Socket`], also when the socket cannot be given away.
+    pub fn start_for(path: &Path, client: Option<(u32, u32)>) -> Result<Self, Error> {
         let at =
             |source: io::Error| Error::Socket { path: path.display().to_string(), action: "opened", source };
-        let listener = listen(path).map_err(at)?;
+        let listener = listen(path, client).map_err(at)?;
         let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC).map_err(|errno| at(errno.into()))?);
         let held = Arc::new(Mutex::new(BTreeMap::new()));
-        let serving = Serving { listener, stop: stop.clone(), held: held.clone(), clients: Vec::new() };
+        let user = client.map(|(uid, _)| rustix::process::Uid::from_raw(uid));
+        let serving = Serving { listener, user, stop: stop.clone(), held: held.clone(), clients: Vec::new() };
         let thread = std::thread::Builder::new()
             .name("fd-store".into())
             .stack_size(Self::STACK_BYTES)
@@ -83,7 +93,7 @@ fn lock(held: &Mutex<BTreeMap<String, OwnedFd>>) -> MutexGuard<'_, BTreeMap<Stri
     held.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn listen(path: &Path) -> io::Result<OwnedFd> {
+fn listen(path: &Path, client: Option<(u32, u32)>) -> io::Result<OwnedFd> {
     let address = SocketAddrUnix::new(path)?;
     let open = || {
         rustix::net::socket_with(
@@ -102,12 +112,17 @@ fn listen(path: &Path) -> io::Result<OwnedFd> {
     let socket = open()?;
     rustix::net::bind(&socket, &address)?;
     std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    if let Some((uid, gid)) = client {
+        std::os::unix::fs::lchown(path, Some(uid), Some(gid))?;
+    }
     rustix::net::listen(&socket, Store::BACKLOG)?;
     Ok(socket)
 }
 
 struct Serving {
     listener: OwnedFd,
+    /// Whose socket it is, when not our own user's.
+    user: Option<rustix::process::Uid>,
     stop: Arc<OwnedFd>,
     held: Arc<Mutex<BTreeMap<String, OwnedFd>>>,
     clients: Vec<OwnedFd>,
@@ -145,8 +160,8 @@ impl Serving {
     fn accept(&mut self) {
         let Ok(client) = rustix::net::accept_with(&self.listener, SocketFlags::CLOEXEC) else { return };
         let own = rustix::process::geteuid();
-        let trusted =
-            sockopt::socket_peercred(&client).is_ok_and(|peer| peer.uid == own || peer.uid.is_root());
+        let trusted = sockopt::socket_peercred(&client)
+            .is_ok_and(|peer| peer.uid == own || peer.uid.is_root() || Some(peer.uid) == self.user);
         let timeout = Some(Store::SEND_TIMEOUT);
         let bounded = sockopt::set_socket_timeout(&client, sockopt::Timeout::Send, timeout).is_ok();
         if trusted && bounded && self.clients.len() < CLIENTS_MAX {

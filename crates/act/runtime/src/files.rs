@@ -1,0 +1,175 @@
+//! Files written so that a crash leaves the old or the new content, and nothing through a symlink.
+
+use std::{
+    ffi::OsStr,
+    fs::File,
+    io::{self, Read, Write},
+    path::{Component, Path},
+};
+
+use rustix::{
+    fd::{AsFd, BorrowedFd, OwnedFd},
+    fs::{AtFlags, Mode, OFlags, fchown, fsync, mkdirat, openat, renameat, unlinkat},
+    io::Errno,
+    process::{Gid, Uid},
+};
+
+/// Opens a directory itself; a symlink in its place is refused.
+pub(crate) fn open_dir(path: &Path) -> io::Result<OwnedFd> {
+    openat(rustix::fs::CWD, path, DIRECTORY, Mode::empty()).map_err(|e| named(e, path))
+}
+
+const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// ENOTDIR and ELOOP on a NOFOLLOW open mean a symlink, which deserves its name.
+fn named(error: Errno, path: &Path) -> io::Error {
+    if matches!(error, Errno::LOOP | Errno::NOTDIR) && path.is_symlink() {
+        return io::Error::other(format!("{} is a symbolic link, which is refused", path.display()));
+    }
+    error.into()
+}
+
+/// Replaces `name` in `dir`: the new content is on disk before it takes the name, and the name is on
+/// disk before this returns.
+pub(crate) fn replace(dir: BorrowedFd<'_>, name: &str, content: &[u8]) -> io::Result<()> {
+    let fresh = format!(".{name}.new");
+    let _ = unlinkat(dir, &fresh, AtFlags::empty());
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut file = File::from(openat(dir, &fresh, flags, Mode::RUSR | Mode::WUSR)?);
+    let written = file.write_all(content).and_then(|()| file.sync_data());
+    if let Err(error) = written {
+        let _ = unlinkat(dir, &fresh, AtFlags::empty());
+        return Err(error);
+    }
+    renameat(dir, &fresh, dir, name)?;
+    fsync(dir)?;
+    Ok(())
+}
+
+/// Reads a regular file of at most `bytes_max`; a symlink is refused.
+pub(crate) fn read(dir: BorrowedFd<'_>, name: &str, bytes_max: usize) -> io::Result<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let fd = match openat(dir, name, flags, Mode::empty()) {
+        Err(Errno::LOOP) => {
+            return Err(io::Error::other(format!("{name} is a symbolic link, which is refused")));
+        }
+        other => other?,
+    };
+    let file = File::from(fd);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other(format!("{name} is not a regular file")));
+    }
+    let mut content = Vec::new();
+    file.take(bytes_max as u64 + 1).read_to_end(&mut content)?;
+    if content.len() > bytes_max {
+        return Err(io::Error::other(format!("{name} is larger than {bytes_max} bytes")));
+    }
+    Ok(content)
+}
+
+/// Writes a new file at `path` below `dir`, making the directories between. No component may be a
+/// symlink or lead out, since whoever planted one would have us write elsewhere as root.
+pub(crate) fn write_below(
+    dir: BorrowedFd<'_>,
+    path: &Path,
+    content: &[u8],
+    mode: u32,
+    owner: Option<(u32, u32)>,
+) -> io::Result<()> {
+    let (parents, name) = split(path)?;
+    let mut at: OwnedFd = dir.try_clone_to_owned()?;
+    for part in parents {
+        match mkdirat(&at, part, Mode::RWXU | Mode::RGRP | Mode::XGRP) {
+            Ok(()) => {
+                let made = openat(&at, part, DIRECTORY, Mode::empty())?;
+                give(made.as_fd(), owner)?;
+                at = made;
+            }
+            Err(Errno::EXIST) => {
+                at = openat(&at, part, DIRECTORY, Mode::empty()).map_err(|e| below(e, path, part))?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    match unlinkat(&at, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(error) => return Err(below(error, path, name)),
+    }
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut file = File::from(openat(&at, name, flags, Mode::RUSR | Mode::WUSR)?);
+    file.write_all(content)?;
+    rustix::fs::fchmod(&file, Mode::from_raw_mode(mode & 0o777))?;
+    give(file.as_fd(), owner)
+}
+
+fn below(error: Errno, path: &Path, part: &OsStr) -> io::Error {
+    match error {
+        Errno::LOOP | Errno::NOTDIR => io::Error::other(format!(
+            "{}: {} is a symbolic link or a file, which is refused",
+            path.display(),
+            part.display()
+        )),
+        other => other.into(),
+    }
+}
+
+fn split(path: &Path) -> io::Result<(Vec<&OsStr>, &OsStr)> {
+    let mut parts = Vec::new();
+    for part in path.components() {
+        match part {
+            Component::Normal(name) => parts.push(name),
+            Component::CurDir => {}
+            _ => return Err(io::Error::other(format!("{} leads out of its root", path.display()))),
+        }
+    }
+    let name = parts.pop().ok_or_else(|| io::Error::other(format!("{:?} names no file", path.display())))?;
+    Ok((parts, name))
+}
+
+/// Gives an open file or directory to `owner`; none leaves it ours.
+pub(crate) fn give(fd: BorrowedFd<'_>, owner: Option<(u32, u32)>) -> io::Result<()> {
+    if let Some((uid, gid)) = owner {
+        fchown(fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replaces_and_reads_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let fd = open_dir(dir.path()).unwrap();
+        replace(fd.as_fd(), "a", b"1").unwrap();
+        replace(fd.as_fd(), "a", b"2").unwrap();
+        assert_eq!(read(fd.as_fd(), "a", 10).unwrap(), b"2");
+        assert!(read(fd.as_fd(), "a", 0).is_err());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn nothing_is_written_or_read_through_a_symlink() {
+        let outside = tempfile::tempdir().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let fd = open_dir(dir.path()).unwrap();
+        std::os::unix::fs::symlink(outside.path(), dir.path().join("etc")).unwrap();
+        let error = write_below(fd.as_fd(), Path::new("etc/passwd"), b"x", 0o600, None).unwrap_err();
+        assert!(error.to_string().contains("refused"), "{error}");
+        assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
+
+        std::fs::write(outside.path().join("kept"), "old").unwrap();
+        std::os::unix::fs::symlink(outside.path().join("kept"), dir.path().join("file")).unwrap();
+        assert!(read(fd.as_fd(), "file", 10).unwrap_err().to_string().contains("symbolic link"));
+        write_below(fd.as_fd(), Path::new("file"), b"new", 0o600, None).unwrap();
+        assert_eq!(std::fs::read(outside.path().join("kept")).unwrap(), b"old");
+
+        for out in ["../x", "/etc/x", "a/../../x", ""] {
+            assert!(write_below(fd.as_fd(), Path::new(out), b"x", 0o600, None).is_err(), "{out}");
+        }
+        write_below(fd.as_fd(), Path::new("./deep/er/file"), b"x", 0o640, None).unwrap();
+        assert!(open_dir(&dir.path().join("etc")).is_err());
+    }
+}
