@@ -128,7 +128,8 @@ pub(crate) fn exit(status: WaitStatus, at: Timestamp, context: Context<'_>) -> E
     }
     if context.left_behind > 0 && context.stopped_by.is_none() {
         let (count, them) = plural(context.left_behind);
-        reason += &format!("; {count} {them} that it left behind were killed");
+        let were = if count == 1 { "was" } else { "were" };
+        reason += &format!("; {count} {them} that it left behind {were} killed");
     }
     Exit { at, code, signal, oom, reason }
 }

@@ -86,6 +86,8 @@ pub(super) struct Supervisor {
     signals: OwnedFd,
     control: Control,
     runs: Vec<Run>,
+    /// The program of an upgrade that is not through.
+    candidate: Option<String>,
     state: State,
     phase: Phase,
     /// Total use, known at the end.
@@ -152,6 +154,7 @@ impl Supervisor {
             signals,
             control,
             runs: Vec::new(),
+            candidate: None,
             state: State::Running,
             phase: Phase::Starting,
             usage: Usage::default(),
@@ -253,11 +256,11 @@ impl Supervisor {
         self.reap();
         self.answer_connections();
         self.upgrade_goes_on();
-        let done = self.advance();
+        self.advance();
         self.flush_partials();
         self.writer.flush();
         self.publish_again();
-        done
+        matches!(self.state, State::Ended) && self.publish_at.is_none()
     }
 
     // ---- waiting -------------------------------------------------------------------------------
@@ -416,7 +419,7 @@ impl Supervisor {
         signals::by_name(&self.spec.stop.signal).unwrap_or(Signal::TERM)
     }
 
-    fn advance(&mut self) -> bool {
+    fn advance(&mut self) {
         let main = self.runs.iter().find(|run| run.part == Part::Main);
         let ended = main.and_then(|run| run.ended);
         match &self.state {
@@ -450,7 +453,6 @@ impl Supervisor {
             }
             State::Ended => {}
         }
-        matches!(self.state, State::Ended) && self.publish_at.is_none()
     }
 
     fn stopping(&mut self, since: Instant, sweeping: bool, overdue: bool, ended: Option<WaitStatus>) {

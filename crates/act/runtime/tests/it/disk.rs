@@ -55,6 +55,34 @@ async fn a_full_disk_costs_output_but_not_the_workload() {
 }
 
 #[tokio::test]
+async fn an_end_that_the_disk_refuses_is_recorded_when_it_takes_it_again() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o711)).unwrap();
+    let Some(small) = Small::mount(&dir.path().join("replicas")) else {
+        println!(
+            "SKIP an_end_that_the_disk_refuses_is_recorded_when_it_takes_it_again: cannot mount a tmpfs"
+        );
+        return;
+    };
+    let remount = |how: &str| {
+        let how = format!("remount,{how}");
+        Command::new("mount").args(["-o", &how]).arg(&small.0).output().unwrap().status.success()
+    };
+    let driver = driver(dir.path(), |_| {});
+    let spec = shell("exec sleep 1000");
+    let id = spec.id.clone();
+    driver.start(spec).await.unwrap();
+    let main = pid(&wait(&driver, &id, "running", running).await);
+    assert!(remount("ro"));
+    kill(main, "KILL");
+    until("ended", || !alive(main)).await;
+    assert!(running(&wait(&driver, &id, "there", |_| true).await));
+    assert!(remount("rw"));
+    assert_eq!(exit(&driver, &id).await.reason, "killed by SIGKILL");
+    until("the shim is gone", || !alive(shim_pid(&small.0.join(id.as_str())))).await;
+}
+
+#[tokio::test]
 async fn planted_symlinks_are_refused() {
     let bench = Bench::new();
     let outside = tempfile::tempdir().unwrap();

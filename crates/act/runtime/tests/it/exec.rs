@@ -79,3 +79,55 @@ async fn a_deadline_or_a_caller_that_goes_ends_the_command() {
     bench.wait(&id, "alone", |seen| seen.usage.processes == before).await;
     bench.driver.stop(id).await.unwrap();
 }
+
+/// Connects to a replica's shim as the driver does, and sends `line`.
+fn say(path: &Path, line: &str) -> Option<std::os::unix::net::UnixStream> {
+    use std::io::Write;
+    let mut stream = std::os::unix::net::UnixStream::connect(path.join("control.sock")).ok()?;
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream.write_all(line.as_bytes()).ok()?;
+    Some(stream)
+}
+
+fn answer(stream: Option<std::os::unix::net::UnixStream>) -> String {
+    let mut text = String::new();
+    if let Some(mut stream) = stream {
+        let _ = std::io::Read::read_to_string(&mut stream, &mut text);
+    }
+    text
+}
+
+#[tokio::test]
+async fn the_control_socket_bounds_its_callers() {
+    let bench = Bench::new();
+    let id = bench.start(shell("exec sleep 1000")).await;
+    let path = bench.path(&id);
+    assert!(answer(say(&path, "nonsense\n")).contains("not a request"));
+    assert!(answer(say(&path, "{\"do\":\"status\"}\n")).contains("\"phase\":\"running\""));
+    assert!(
+        answer(say(&path, "{\"do\":\"exec\",\"command\":[\"true\"],\"deadline_ms\":9}\n"))
+            .contains("without descriptors")
+    );
+    assert!(answer(say(&path, &"x".repeat((128 << 10) + 1))).contains("too long"));
+    // Idle callers fill their places; one more is turned away, and when they go there is room again.
+    let idle: Vec<_> = (0..16).map(|_| say(&path, "{").unwrap()).collect();
+    assert_eq!(answer(say(&path, "{\"do\":\"status\"}\n")), "");
+    drop(idle);
+    until("room again", || answer(say(&path, "{\"do\":\"status\"}\n")).contains("running")).await;
+    bench.driver.stop(id).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_specification_too_large_for_its_pipe_is_refused() {
+    let bench = Bench::new();
+    let mut spec = shell("true");
+    spec.files = vec![runtime_api::WorkloadFile {
+        path: "big".into(),
+        content: vec![7; 24 << 20],
+        secret: true,
+        mode: 0o400,
+    }];
+    let error = bench.driver.start(spec).await.unwrap_err();
+    assert!(error.to_string().contains("larger than 25165824 bytes"), "{error}");
+    assert!(bench.driver.list().await.unwrap().is_empty());
+}

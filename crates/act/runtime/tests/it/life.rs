@@ -160,7 +160,7 @@ async fn what_forks_twice_is_ended_with_the_program() {
             .await;
         let daemon: u32 = bench.line(&id, "daemon").await[7..].parse().unwrap();
         let exit = bench.exit(&id).await;
-        assert_eq!(exit.reason, "exited with 0; 1 process that it left behind were killed");
+        assert_eq!(exit.reason, "exited with 0; 1 process that it left behind was killed");
         assert!(!alive(daemon));
     }
 }

@@ -93,6 +93,11 @@ async fn an_upgrade_hands_over_without_a_gap_and_a_bad_one_changes_nothing() {
     assert_eq!(seen.restarts, 0);
     until("the old one is gone", || !alive(before)).await;
     assert_eq!(ask(port), "two");
+    // After a crash it is the new program that comes back.
+    let now = pid(&seen);
+    kill(now, "KILL");
+    until("killed", || !alive(now)).await;
+    assert_eq!(ask(port), "two");
     bench.driver.stop(id.clone()).await.unwrap();
 
     let id = bench.start(shell("exec sleep 1000")).await;

@@ -64,7 +64,13 @@ impl Supervisor {
         if written.is_err() && std::fs::remove_file(RESERVE).is_ok() {
             written = files::replace(self.dir.as_fd(), wire::STATUS, &content);
         }
-        self.publish_at = written.is_err().then(|| Instant::now() + PUBLISH_EVERY);
+        self.publish_at = match written {
+            // Somebody removed the directory with us in it: there is nobody left to tell.
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Some(Instant::now() + PUBLISH_EVERY)
+            }
+            _ => None,
+        };
     }
 
     /// Writes a status that the disk refused, and news of lost output, but not too often.

@@ -107,6 +107,7 @@ impl Supervisor {
         }
         let run = self.launch(Some(program), Part::Candidate)?;
         self.runs.push(run);
+        self.candidate = Some(program.to_owned());
         if let State::Waiting { .. } = self.state {
             self.state = State::Running;
         }
@@ -155,6 +156,10 @@ impl Supervisor {
             run.signal(signal);
         }
         self.runs[candidate].part = Part::Main;
+        // What is started after the next crash is the new program too.
+        if let (Some(program), Some(first)) = (self.candidate.take(), self.spec.command.first_mut()) {
+            *first = program;
+        }
         self.runs[candidate].ready = None;
         self.failures = 0;
         self.publish_running();
