@@ -43,6 +43,9 @@ impl Keys {
     }
 }
 
+/// The most entries of a map or list that is not limited more narrowly.
+pub(crate) const ENTRIES_MAX: usize = 1_000;
+
 /// What a template may refer to where it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rules {
@@ -169,10 +172,10 @@ impl<'s> Context<'s> {
         self.found.push(Diagnostic::new(message).at(self.source, key.range).hint_if(hint));
     }
 
-    /// All entries of a map whose keys the user chooses.
-    pub(crate) fn entries<'n>(&mut self, node: &'n Node, what: &str) -> &'n [(Key, Node)] {
+    /// The entries of a map whose keys the user chooses, at most `most` of them.
+    pub(crate) fn entries<'n>(&mut self, node: &'n Node, what: &str, most: usize) -> &'n [(Key, Node)] {
         match node.map() {
-            Some(entries) => entries,
+            Some(entries) => &entries[..self.at_most(node, what, entries.len(), most)],
             None => {
                 self.expected(node, what, "a map", None);
                 &[]
@@ -180,14 +183,22 @@ impl<'s> Context<'s> {
         }
     }
 
-    pub(crate) fn items<'n>(&mut self, node: &'n Node, what: &str) -> &'n [Node] {
+    pub(crate) fn items<'n>(&mut self, node: &'n Node, what: &str, most: usize) -> &'n [Node] {
         match node.list() {
-            Some(items) => items,
+            Some(items) => &items[..self.at_most(node, what, items.len(), most)],
             None => {
                 self.expected(node, what, "a list", None);
                 &[]
             }
         }
+    }
+
+    /// How many of them are read; more than `most` are reported.
+    pub(crate) fn at_most(&mut self, node: &Node, what: &str, given: usize, most: usize) -> usize {
+        if given > most {
+            self.error(node.range, format!("`{what}` has {given} entries, at most {most} are possible"));
+        }
+        given.min(most)
     }
 
     pub(crate) fn scalar<'n>(&mut self, node: &'n Node, what: &str, wanted: &str) -> Option<&'n Scalar> {

@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 mod sections;
 mod values;
 
-/// Where the schema is published.
-pub const ID: &str = "https://stead.dev/schema/stead.schema.json";
+/// What the schema is called; it is no address.
+pub const ID: &str = "urn:stead:schema:service-file:v1";
 
 /// The schema as JSON.
 #[must_use]

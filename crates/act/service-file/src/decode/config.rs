@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Context, Fields, Keys, Rules, run::ENTRIES_MAX, shorten};
+use super::{Context, ENTRIES_MAX, Fields, Keys, Rules, shorten};
 use crate::{
     model::{Config, ConfigFile, Content, Secret, SecretDelivery},
     yaml::{Key, Node, Value},
@@ -36,7 +36,7 @@ pub(crate) fn config(cx: &mut Context<'_>, node: &Node) -> Config {
     let mut config = Config::default();
     let Some(fields) = cx.fields(node, "config", &CONFIG) else { return config };
     if let Some(node) = fields.get("values") {
-        for (key, value) in cx.entries(node, "config.values").iter().take(ENTRIES_MAX) {
+        for (key, value) in cx.entries(node, "config.values", ENTRIES_MAX) {
             let name = cx.variable(&key.text, key.range);
             let value = cx.template(value, &format!("config.values.{}", shorten(&key.text)), VALUES);
             if let (Some(name), Some(value)) = (name, value) {
@@ -45,7 +45,7 @@ pub(crate) fn config(cx: &mut Context<'_>, node: &Node) -> Config {
         }
     }
     if let Some(node) = fields.get("files") {
-        for (key, value) in cx.entries(node, "config.files").iter().take(ENTRIES_MAX) {
+        for (key, value) in cx.entries(node, "config.files", ENTRIES_MAX) {
             let path = cx.path_inside(&key.text, key.range, "config.files");
             let file = file(cx, key, value);
             if let (Some(path), Some(file)) = (path, file) {
@@ -115,8 +115,8 @@ fn mode(cx: &mut Context<'_>, node: &Node, what: &str) -> Option<u32> {
 /// A list of names, or a map from name to where it comes from and how it arrives.
 pub(crate) fn secrets(cx: &mut Context<'_>, node: &Node) -> BTreeMap<String, Secret> {
     let mut all = BTreeMap::new();
-    if let Some(items) = node.list() {
-        for item in items.iter().take(ENTRIES_MAX) {
+    if node.list().is_some() {
+        for item in cx.items(node, "secrets", ENTRIES_MAX) {
             let Some(name) = cx.text(item, "secrets") else { continue };
             let Some(name) = cx.variable(&name, item.range) else { continue };
             let secret = Secret { from: name.clone(), delivery: SecretDelivery::Environment };
@@ -126,7 +126,7 @@ pub(crate) fn secrets(cx: &mut Context<'_>, node: &Node) -> BTreeMap<String, Sec
         }
         return all;
     }
-    for (key, node) in cx.entries(node, "secrets").iter().take(ENTRIES_MAX) {
+    for (key, node) in cx.entries(node, "secrets", ENTRIES_MAX) {
         if let Some(secret) = secret(cx, key, node) {
             all.insert(key.text.to_string(), secret);
         }

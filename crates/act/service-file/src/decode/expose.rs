@@ -31,11 +31,9 @@ pub(crate) fn expose(
     ports: Option<&BTreeMap<String, Port>>,
 ) -> Vec<Expose> {
     let items = node.list().unwrap_or(std::slice::from_ref(node));
-    if items.len() > EXPOSE_MAX {
-        cx.error(node.range, format!("more than {EXPOSE_MAX} entries in `expose`"));
-    }
+    let read = cx.at_most(node, "expose", items.len(), EXPOSE_MAX);
     let mut all: Vec<Expose> = Vec::new();
-    for item in items.iter().take(EXPOSE_MAX) {
+    for item in &items[..read] {
         let Some(one) = entry(cx, item, ports) else { continue };
         if all.iter().any(|other| other.host == one.host && other.path == one.path) {
             let host = one.host.as_deref().unwrap_or("any host");

@@ -39,12 +39,8 @@ const JOBS_MAX: usize = 100;
 const ENVIRONMENT: Rules = Rules { secrets: true, config: true, ports: false };
 
 pub(crate) fn jobs(cx: &mut Context<'_>, node: &Node) -> BTreeMap<NameId, Job> {
-    let entries = cx.entries(node, "jobs");
-    if entries.len() > JOBS_MAX {
-        cx.error(node.range, format!("more than {JOBS_MAX} jobs"));
-    }
     let mut all = BTreeMap::new();
-    for (key, node) in entries.iter().take(JOBS_MAX) {
+    for (key, node) in cx.entries(node, "jobs", JOBS_MAX) {
         let name = cx.label_of(&key.text, key.range, "jobs");
         let job = job(cx, key, node);
         if let (Some(name), Some(job)) = (name, job) {

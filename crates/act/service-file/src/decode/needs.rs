@@ -59,12 +59,8 @@ pub(crate) fn needs(cx: &mut Context<'_>, node: &Node) -> BTreeMap<NameId, Need>
         );
         return all;
     }
-    let entries = cx.entries(node, "needs");
-    if entries.len() > NEEDS_MAX {
-        cx.error(node.range, format!("more than {NEEDS_MAX} needs"));
-    }
     let mut taken: BTreeMap<String, String> = BTreeMap::new();
-    for (key, node) in entries.iter().take(NEEDS_MAX) {
+    for (key, node) in cx.entries(node, "needs", NEEDS_MAX) {
         let name = cx.label_of(&key.text, key.range, "needs");
         let Some(need) = need(cx, key, node) else { continue };
         let Some(name) = name else { continue };
@@ -176,7 +172,7 @@ fn postgres(cx: &mut Context<'_>, fields: &Fields<'_>, what: &str) -> Option<Nee
     }
     if let Some(node) = fields.get("extensions") {
         let what = format!("{what}.extensions");
-        for item in cx.items(node, &what) {
+        for item in cx.items(node, &what, NEEDS_MAX) {
             if let Some(name) = identifier(cx, item, &what) {
                 postgres.extensions.push(name);
             }
@@ -237,7 +233,7 @@ fn chosen(cx: &mut Context<'_>, node: &Node, what: &str, kind: &NeedKind) -> BTr
     let what = format!("{what}.environment");
     let outputs: Vec<&str> = kind.outputs().iter().map(|(output, _)| *output).collect();
     let mut all = BTreeMap::new();
-    for (key, node) in cx.entries(node, &what) {
+    for (key, node) in cx.entries(node, &what, NEEDS_MAX) {
         if !outputs.contains(&&*key.text) {
             let message = format!("a {} need gives no `{}`", kind.name(), shorten(&key.text));
             let hint = suggest::hint(&key.text, &outputs).unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Context, Fields, Keys, Rules, shorten};
+use super::{Context, ENTRIES_MAX, Fields, Keys, Rules, shorten};
 use crate::{
     model::{Command, Health, Kind, Limits, ParsedCommand, Port, Probe, Restart, RestartPolicy, Run, Stop},
     source::TextRange,
@@ -67,9 +67,7 @@ pub(crate) const POLICIES: &[(&str, RestartPolicy)] = &[
 const ENVIRONMENT: Rules = Rules { secrets: true, config: true, ports: true };
 const ARGUMENTS: Rules = Rules { secrets: false, config: true, ports: true };
 
-/// Builds, commands and arguments may not grow without bound.
-const WORDS_MAX: usize = 1_000;
-pub(crate) const ENTRIES_MAX: usize = 1_000;
+const PORTS_MAX: usize = 100;
 
 pub(crate) fn run(cx: &mut Context<'_>, node: &Node) -> Option<Run> {
     let fields = cx.fields(node, "run", &RUN)?;
@@ -151,7 +149,7 @@ fn ports(cx: &mut Context<'_>, fields: &Fields<'_>, kind: Kind) -> BTreeMap<Stri
         cx.error_hint(key.range, "give either `port` or `ports`", "put it into `ports` as `http`");
     }
     if let Some(node) = fields.get("ports") {
-        for (key, node) in cx.entries(node, "run.ports") {
+        for (key, node) in cx.entries(node, "run.ports", PORTS_MAX) {
             let Some(name) = cx.label_of(&key.text, key.range, "run.ports") else { continue };
             if let Some(port) = port(cx, node, name.as_str()) {
                 ports.insert(name.to_string(), port);
@@ -301,11 +299,7 @@ fn shell_references(cx: &mut Context<'_>, node: &Node, line: &str) {
 }
 
 fn words(cx: &mut Context<'_>, node: &Node, what: &str, rules: Rules) -> Option<Vec<Template>> {
-    let items = cx.items(node, what);
-    if items.len() > WORDS_MAX {
-        cx.error(node.range, format!("`{what}` has more than {WORDS_MAX} words"));
-        return None;
-    }
+    let items = cx.items(node, what, ENTRIES_MAX);
     node.list()?;
     let mut all = Vec::with_capacity(items.len());
     let mut good = true;
@@ -322,7 +316,8 @@ fn build(cx: &mut Context<'_>, fields: &Fields<'_>) -> Vec<Command> {
     let Some(node) = fields.get("build") else { return Vec::new() };
     let lines = node.list().unwrap_or(std::slice::from_ref(node));
     let mut all = Vec::new();
-    for line in lines.iter().take(WORDS_MAX) {
+    let read = cx.at_most(node, "run.build", lines.len(), ENTRIES_MAX);
+    for line in &lines[..read] {
         let Some(text) = cx.text(line, "run.build") else { continue };
         match Command::parse(&text) {
             ParsedCommand::Words(words) => all.push(Command::words(words)),
@@ -349,7 +344,7 @@ pub(crate) fn environment(
         cx.error_hint(node.range, format!("`{what}` must be a map, this is a list"), "write `NAME: value`");
         return all;
     }
-    for (key, value) in cx.entries(node, &what).iter().take(ENTRIES_MAX) {
+    for (key, value) in cx.entries(node, &what, ENTRIES_MAX) {
         let name = cx.variable(&key.text, key.range);
         let value = cx.template(value, &format!("{what}.{}", shorten(&key.text)), rules);
         if let (Some(name), Some(value)) = (name, value) {

@@ -190,7 +190,7 @@ fn name(cx: &mut Context<'_>, fields: &Fields<'_>, folder: Option<&str>) -> (Opt
 
 fn links(cx: &mut Context<'_>, node: &Node) -> Vec<Link> {
     let mut all = Vec::new();
-    for item in cx.items(node, "links").iter().take(LINKS_MAX) {
+    for item in cx.items(node, "links", LINKS_MAX) {
         let (title, url_node) = if item.text().is_some() {
             (None, Some(item))
         } else {
@@ -225,12 +225,8 @@ fn overlay_entries<'n>(cx: &mut Context<'_>, fields: &Fields<'n>) -> Vec<(&'n Ke
     else {
         return Vec::new();
     };
-    let entries = cx.entries(node, key);
-    if entries.len() > ENVIRONMENTS_MAX {
-        cx.error(node.range, format!("more than {ENVIRONMENTS_MAX} environments"));
-    }
     let mut good = Vec::new();
-    for (name, patch) in entries.iter().take(ENVIRONMENTS_MAX) {
+    for (name, patch) in cx.entries(node, key, ENVIRONMENTS_MAX) {
         if patch.map().is_some() {
             good.push((name, patch));
         } else if !patch.is_null() {

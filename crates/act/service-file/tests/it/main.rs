@@ -4,6 +4,7 @@ mod bounds;
 mod cases;
 mod init;
 mod json_schema;
+mod reference;
 mod workspace;
 
 use std::path::{Path, PathBuf};
@@ -24,6 +25,18 @@ pub(crate) fn check(expected: &Path, actual: &str) {
         let diff = similar::TextDiff::from_lines(wanted.as_str(), actual);
         panic!("{}\n{}", expected.display(), diff.unified_diff().header("expected", "actual"));
     }
+}
+
+/// The processor time that this thread takes for something; unlike the clock on the wall it says
+/// the same on a busy machine.
+pub(crate) fn processor_time<T>(work: impl FnOnce() -> T) -> (T, std::time::Duration) {
+    let now = || {
+        let at = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        std::time::Duration::new(at.tv_sec as u64, at.tv_nsec as u32)
+    };
+    let before = now();
+    let outcome = work();
+    (outcome, now() - before)
 }
 
 /// The files of a folder with an ending, in order.
