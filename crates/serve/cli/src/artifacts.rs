@@ -1,0 +1,148 @@
+//! The files of services: what they are, and handing over those that the server lacks.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use base::{Class, Problem};
+use blob::{Content, Rules, Tree};
+use bytes::Bytes;
+use client::Client;
+use delivery_api::{ArtifactFile, ArtifactTree};
+use futures_util::StreamExt;
+use service_file::ServiceFile;
+use tokio::sync::mpsc;
+
+/// Parts of an upload on their way.
+const PARTS_WAITING_MAX: usize = 16;
+const PART_BYTES: usize = 256 << 10;
+
+/// The tree of a service's folder, and where it was read.
+#[derive(Debug)]
+pub(crate) struct Local {
+    pub(crate) folder: PathBuf,
+    pub(crate) tree: Tree,
+}
+
+impl Local {
+    /// Reads a folder. A service without processes has no files.
+    ///
+    /// # Errors
+    /// Too many or too large files, or something that cannot be read.
+    pub(crate) fn of(file: &ServiceFile) -> Result<Option<Self>, Problem> {
+        if file.base().run.is_none() && file.base().jobs.is_empty() {
+            return Ok(None);
+        }
+        let folder = file.folder();
+        let scanned = blob::scan(&folder, &Rules::default()).map_err(|error| {
+            let problem = Problem::from_fault(&error);
+            Problem::new(problem.class, problem.code, format!("files of `{}`: {}", file.base().name, problem.message))
+                .with_hint(problem.hint.unwrap_or_else(|| {
+                    format!("`.steadignore` in {} says what to leave out", folder.display())
+                }))
+        })?;
+        Ok(Some(Self { folder, tree: scanned.tree }))
+    }
+
+    pub(crate) fn wire(&self) -> ArtifactTree {
+        let files = self
+            .tree
+            .entries()
+            .iter()
+            .map(|entry| match &entry.content {
+                Content::File { digest, size_bytes, executable } => ArtifactFile {
+                    path: entry.path.clone(),
+                    digest: digest.to_string(),
+                    size: *size_bytes,
+                    executable: *executable,
+                    link: None,
+                },
+                Content::Link { target } => ArtifactFile {
+                    path: entry.path.clone(),
+                    digest: String::new(),
+                    size: 0,
+                    executable: false,
+                    link: Some(target.clone()),
+                },
+            })
+            .collect();
+        ArtifactTree { digest: self.tree.digest().to_string(), files }
+    }
+}
+
+/// Uploads the files whose digests are `missing` as one tar stream, each named by its digest.
+///
+/// # Errors
+/// A file changed since it was scanned, or the server refused.
+pub(crate) async fn upload(client: &Client, trees: &[Local], missing: &[String]) -> Result<u64, Problem> {
+    let wanted: BTreeSet<&str> = missing.iter().map(String::as_str).collect();
+    let mut files: BTreeMap<String, PathBuf> = BTreeMap::new();
+    for local in trees {
+        for entry in local.tree.entries() {
+            if let Content::File { digest, .. } = &entry.content {
+                let digest = digest.to_string();
+                if wanted.contains(digest.as_str()) {
+                    files.entry(digest).or_insert_with(|| local.folder.join(&entry.path));
+                }
+            }
+        }
+    }
+    let (out, parts) = mpsc::channel::<std::io::Result<Bytes>>(PARTS_WAITING_MAX);
+    let packing = tokio::task::spawn_blocking(move || pack(&files, out));
+    let body = tokio_stream::wrappers::ReceiverStream::new(parts).boxed();
+    let sent = client.put_artifacts(body).await.map_err(crate::failed);
+    let packed = packing.await.map_err(|error| Problem::new(Class::Internal, "cli.upload", error.to_string()))?;
+    let count = sent?;
+    packed?;
+    Ok(count)
+}
+
+fn pack(files: &BTreeMap<String, PathBuf>, out: mpsc::Sender<std::io::Result<Bytes>>) -> Result<(), Problem> {
+    let mut archive = tar::Builder::new(Parts { out, buffer: Vec::with_capacity(PART_BYTES) });
+    for (digest, path) in files {
+        add(&mut archive, digest, path).map_err(|error| {
+            Problem::new(Class::Conflict, "cli.upload", format!("{}: {error}", path.display()))
+                .with_hint("it changed while it was read; run the command again")
+        })?;
+    }
+    archive
+        .into_inner()
+        .and_then(|mut parts| parts.flush())
+        .map_err(|error| Problem::new(Class::Unavailable, "cli.upload", format!("the upload broke off: {error}")))
+}
+
+fn add(archive: &mut tar::Builder<Parts>, digest: &str, path: &Path) -> std::io::Result<()> {
+    let mut file = File::open(path)?;
+    let mut header = tar::Header::new_ustar();
+    header.set_size(file.metadata()?.len());
+    header.set_mode(0o600);
+    header.set_cksum();
+    archive.append_data(&mut header, digest.replace(':', "-"), &mut file)
+}
+
+/// A writer that hands its bytes on in parts.
+struct Parts {
+    out: mpsc::Sender<std::io::Result<Bytes>>,
+    buffer: Vec<u8>,
+}
+
+impl Write for Parts {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.buffer.extend_from_slice(bytes);
+        if self.buffer.len() >= PART_BYTES {
+            self.flush()?;
+        }
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        let part = std::mem::take(&mut self.buffer);
+        if part.is_empty() {
+            return Ok(());
+        }
+        let gone = |_| std::io::Error::new(std::io::ErrorKind::BrokenPipe, "the server stopped reading");
+        self.out.blocking_send(Ok(Bytes::from(part))).map_err(gone)
+    }
+}
