@@ -15,6 +15,12 @@ pub(crate) fn is_secret(text: &str) -> bool {
         && !text.split('/').any(|part| matches!(part, "" | "." | ".."))
 }
 
+/// Whether the secret store takes it as a name that people may use: no `/`, no `..`, and not one of
+/// the platform's own, which hold what it made up for databases.
+pub(crate) fn is_stored(text: &str) -> bool {
+    is_secret(text) && !text.contains('/') && !text.contains("..") && !text.starts_with("stead.")
+}
+
 /// A path inside a folder: relative, no `..`, no NUL.
 pub(crate) fn is_inside(path: &str) -> bool {
     !path.is_empty()

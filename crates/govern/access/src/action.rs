@@ -79,11 +79,14 @@ pub(crate) struct Row {
     pub(crate) id: &'static str,
     pub(crate) doc: &'static str,
     pub(crate) role: Role,
-    pub(crate) scope: TokenScope,
+    /// None: every token, whatever its scopes and environments.
+    pub(crate) scope: Option<TokenScope>,
     pub(crate) reach: Reach,
 }
 
 macro_rules! actions {
+    (@scope Any) => { None };
+    (@scope $scope:ident) => { Some(TokenScope::$scope) };
     ($($action:ident $id:literal $role:ident $scope:ident $reach:ident $doc:literal;)+) => {
         /// All that can be asked for. Every route of the API names one of these.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -100,7 +103,7 @@ macro_rules! actions {
                         id: $id,
                         doc: $doc,
                         role: Role::$role,
-                        scope: TokenScope::$scope,
+                        scope: actions!(@scope $scope),
                         reach: Reach::$reach,
                     },)+
                 }
@@ -109,7 +112,7 @@ macro_rules! actions {
     };
 }
 
-// action, its id, the least role, the scope that a token needs, its reach, what it is
+// action, its id, the least role, the scope that a token needs (or Any), its reach, what it is
 actions! {
     ReadServices "services.read" Viewer Read Environment
         "See services, releases, plans, runs, replicas, routes and their figures.";
@@ -123,8 +126,8 @@ actions! {
         "See names, versions and use of secrets; values cannot be read by anybody.";
     ReadPeople "people.read" Viewer Read Tenant
         "See who is in and with which role.";
-    ReadMachine "machine.read" Viewer Read Tenant
-        "See version, health and what the machine lacks.";
+    ReadMachine "machine.read" Viewer Any Tenant
+        "See who one is, and version, health and what the machine lacks.";
     OwnAccess "own.access" Viewer Access Own
         "See and change one's own name, password, sessions and tokens.";
     Plan "plans.make" Operator Deploy Environment
@@ -177,10 +180,18 @@ impl Action {
     pub const fn role(self) -> Role {
         self.row().role
     }
-    /// The scope that a token needs.
+    /// The scope that a token needs; none when every token will do.
     #[must_use]
-    pub const fn token_scope(self) -> TokenScope {
+    pub const fn token_scope(self) -> Option<TokenScope> {
         self.row().scope
+    }
+    /// Whether a token with `scope` may, as far as scopes go. `deploy` includes `read` within
+    /// environments: who carries out a plan has to see what becomes of it.
+    #[must_use]
+    pub fn is_in(self, scope: TokenScope) -> bool {
+        let row = self.row();
+        let seen_by_deploy = row.scope == Some(TokenScope::Read) && row.reach == Reach::Environment;
+        row.scope.is_none_or(|needed| needed == scope) || (scope == TokenScope::Deploy && seen_by_deploy)
     }
     #[must_use]
     pub const fn reach(self) -> Reach {

@@ -61,9 +61,9 @@ pub fn decide(principal: &Principal, action: Action, resource: &Resource) -> Dec
     match refusal(principal, action, resource) {
         Some(why) => Decision { allow: false, why },
         None => {
-            let by = match &principal.who {
-                Who::Session { .. } => String::new(),
-                Who::Token { .. } => format!(" and the token has scope {}", action.token_scope()),
+            let by = match (&principal.who, action.token_scope()) {
+                (Who::Token { .. }, Some(scope)) => format!(" and the token's scopes include {scope}"),
+                _ => String::new(),
             };
             Decision { allow: true, why: format!("role {} may {}{by}", principal.role, action.id()) }
         }
@@ -85,8 +85,9 @@ fn refusal(principal: &Principal, action: Action, resource: &Resource) -> Option
         return Some(format!("{} is only for what is one's own", row.id));
     }
     let Who::Token { grant, .. } = &principal.who else { return None };
-    if !grant.scopes.contains(&row.scope) {
-        return Some(format!("{} needs scope {}, which the token does not have", row.id, row.scope));
+    let needed = row.scope?;
+    if !grant.scopes.iter().any(|scope| action.is_in(*scope)) {
+        return Some(format!("{} needs scope {needed}, which the token does not have", row.id));
     }
     let environments = grant.environments.as_ref()?;
     match (row.reach, &resource.environment) {
@@ -193,21 +194,38 @@ mod tests {
     #[test]
     fn a_token_needs_the_scope_and_never_exceeds_its_owner() {
         for action in Action::ALL {
-            let all_but: Vec<_> =
-                TokenScope::ALL.iter().copied().filter(|s| *s != action.token_scope()).collect();
-            assert!(!may(&token(Role::Admin, &all_but, None), *action, None), "{action:?}");
-            assert!(may(&token(Role::Admin, &[action.token_scope()], None), *action, None), "{action:?}");
+            let (within, without): (Vec<_>, Vec<_>) =
+                TokenScope::ALL.iter().copied().partition(|scope| action.is_in(*scope));
+            assert!(!may(&token(Role::Admin, &without, None), *action, None) || without.is_empty());
+            for scope in &within {
+                assert!(may(&token(Role::Admin, &[*scope], None), *action, None), "{action:?} {scope}");
+            }
             for role in Role::ALL.iter().filter(|role| **role < action.role()) {
                 assert!(!may(&token(*role, TokenScope::ALL, None), *action, None), "{action:?} {role}");
             }
-            assert!(!may(&token(Role::Admin, &[], None), *action, None), "{action:?}");
+            let any = action.token_scope().is_none();
+            assert_eq!(may(&token(Role::Admin, &[], None), *action, None), any, "{action:?}");
         }
+    }
+
+    #[test]
+    fn deploying_includes_seeing_and_nothing_else() {
+        let ci = token(Role::Admin, &[TokenScope::Deploy], Some(&["prod"]));
+        for action in [Action::Apply, Action::ReadServices, Action::ReadLogs, Action::ReadLedger] {
+            assert!(may(&ci, action, Some("prod")), "{action:?}");
+            assert!(!may(&ci, action, Some("staging")), "{action:?}");
+        }
+        for action in [Action::ReadPeople, Action::Exec, Action::ManageSecrets, Action::DeleteData] {
+            assert!(!may(&ci, action, Some("prod")), "{action:?}");
+        }
+        // Every token may ask who it is.
+        assert!(may(&ci, Action::ReadMachine, None));
     }
 
     #[test]
     fn a_token_for_environments_reaches_nothing_else() {
         let limited = token(Role::Admin, TokenScope::ALL, Some(&["prod"]));
-        for action in Action::ALL {
+        for action in Action::ALL.iter().filter(|action| action.token_scope().is_some()) {
             let inside = action.reach() == Reach::Environment;
             assert_eq!(may(&limited, *action, Some("prod")), inside, "{action:?}");
             assert!(!may(&limited, *action, Some("staging")), "{action:?}");

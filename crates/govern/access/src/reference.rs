@@ -31,13 +31,15 @@ pub fn reference() -> String {
             Reach::Tenant => "tenant",
             Reach::Own => "one's own",
         };
-        let _ = writeln!(page, " `{}` | {reach} |", action.token_scope());
+        let scope = action.token_scope().map_or("any".to_owned(), |scope| format!("`{scope}`"));
+        let _ = writeln!(page, " {scope} | {reach} |");
     }
     page.push_str("\n## Scopes of tokens\n\n");
     for scope in TokenScope::ALL {
-        let actions = Action::ALL.iter().filter(|action| action.token_scope() == *scope);
+        let actions = Action::ALL.iter().filter(|action| action.token_scope() == Some(*scope));
         let actions: Vec<_> = actions.map(|action| format!("`{}`", action.id())).collect();
-        let _ = writeln!(page, "- `{scope}`: {}", actions.join(", "));
+        let also = if *scope == TokenScope::Deploy { ", and within environments all of `read`" } else { "" };
+        let _ = writeln!(page, "- `{scope}`: {}{also}", actions.join(", "));
     }
     page.push_str(
         "\nA token with `access` of an admin can let in new admins, one with `exec` sees the secrets of\n\
@@ -70,7 +72,7 @@ mod tests {
         assert_eq!(ids.len(), Action::ALL.len());
         for scope in TokenScope::ALL {
             assert!(
-                Action::ALL.iter().any(|action| action.token_scope() == *scope),
+                Action::ALL.iter().any(|action| action.token_scope() == Some(*scope)),
                 "{scope} allows nothing"
             );
         }

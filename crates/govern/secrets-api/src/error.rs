@@ -124,7 +124,8 @@ impl Fault for Error {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Name { .. } => {
-                "letters, digits, `_`, `-` and `.`, at most 128, starting with a letter, without `..`".into()
+                "letters, digits, `_`, `-` and `.`, at most 160, starting with a letter, a digit or `_`, without `..`"
+                    .into()
             }
             Self::Reserved { .. } => "choose a name that does not start with `stead.`".into(),
             Self::WhyTells => "reasons stand on the ledger for all to read: say it without the value".into(),

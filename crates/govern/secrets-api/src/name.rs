@@ -6,14 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// The name of a secret: letters, digits, `_`, `-` and `.`, at most 128, starting with a letter,
-/// without `..`. It is safe as a file name.
+/// The name of a secret: letters, digits, `_`, `-` and `.`, at most 160, starting with a letter, a
+/// digit or `_`, without `..`. It is safe as a file name.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct SecretName(String);
 
 impl SecretName {
-    pub const LENGTH_MAX: usize = 128;
+    pub const LENGTH_MAX: usize = 160;
     /// Names that start so are made by the platform.
     pub const RESERVED_PREFIX: &'static str = "stead.";
 
@@ -21,7 +21,7 @@ impl SecretName {
     /// [`Error::Name`] with what a name looks like.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let bytes = text.as_bytes();
-        let ok = bytes.first().is_some_and(u8::is_ascii_alphabetic)
+        let ok = bytes.first().is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_')
             && bytes.len() <= Self::LENGTH_MAX
             && bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
             && !text.contains("..");
@@ -83,11 +83,13 @@ mod tests {
 
     #[test]
     fn names_are_safe_as_file_names() {
-        for good in ["a", "STRIPE_KEY", "db.password", "a-b", "stead.need.db", "x".repeat(128).as_str()] {
+        for good in
+            ["a", "_a", "1a", "STRIPE_KEY", "db.password", "a-b", "stead.need.db", "x".repeat(160).as_str()]
+        {
             assert!(SecretName::parse(good).is_ok(), "{good}");
         }
         for bad in
-            ["", ".", "..", "a..b", "../x", "a/b", "1a", "_a", "a b", "a\0", "ä", "x".repeat(129).as_str()]
+            ["", ".", "..", "a..b", "../x", "a/b", ".a", "-a", "a b", "a\0", "ä", "x".repeat(161).as_str()]
         {
             assert!(SecretName::parse(bad).is_err(), "{bad}");
         }

@@ -160,6 +160,14 @@ fn secret(cx: &mut Context<'_>, key: &Key, node: &Node) -> Option<Secret> {
         }
         _ => {}
     }
+    if !crate::names::is_stored(&secret.from) {
+        cx.error_hint(
+            key.range,
+            format!("`{}` is no name of a secret in the store", shorten(&key.text)),
+            "say which one it is with `from: NAME`",
+        );
+        return None;
+    }
     Some(secret)
 }
 
@@ -188,8 +196,13 @@ fn delivery(cx: &mut Context<'_>, fields: &Fields<'_>, key: &Key, what: &str) ->
 
 fn store_name(cx: &mut Context<'_>, node: &Node, what: &str) -> Option<String> {
     let text = cx.text(node, what)?;
-    if crate::names::is_secret(&text) {
+    if crate::names::is_stored(&text) {
         return Some(text);
+    }
+    if text.starts_with("stead.") {
+        let hint = "bind to what a need gives: `${needs.NAME.password}`";
+        cx.error_hint(node.range, format!("`{what}` names a secret of the platform's own"), hint);
+        return None;
     }
     // The text is not shown: whoever put a value here by mistake should not find it in a log.
     cx.found.push(
