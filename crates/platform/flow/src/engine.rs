@@ -96,7 +96,7 @@ pub(crate) struct Inner {
     holder: String,
     /// What there is while this engine leads.
     lead: watch::Sender<Option<Arc<Lead>>>,
-    progress: broadcast::Sender<Progress>,
+    progress: broadcast::Sender<Arc<Progress>>,
 }
 
 /// Progress that one who follows may lag behind before it misses some.
@@ -154,7 +154,7 @@ impl Engine {
 
     /// Progress of all flows from now on.
     #[must_use]
-    pub fn progress(&self) -> broadcast::Receiver<Progress> {
+    pub fn progress(&self) -> broadcast::Receiver<Arc<Progress>> {
         self.inner.progress.subscribe()
     }
 

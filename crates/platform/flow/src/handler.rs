@@ -51,7 +51,7 @@ pub struct StepCall {
     /// nothing was changed.
     pub stop: Shutdown,
     pub(crate) lease: Precondition,
-    pub(crate) notes: broadcast::Sender<Progress>,
+    pub(crate) notes: broadcast::Sender<Arc<Progress>>,
 }
 
 impl StepCall {
@@ -63,12 +63,12 @@ impl StepCall {
 
     /// Tells those who follow the flow how it goes. Not stored.
     pub fn note(&self, message: impl Into<String>) {
-        let _ = self.notes.send(Progress {
+        let _ = self.notes.send(Arc::new(Progress {
             scope: self.ctx.scope.clone(),
             flow: self.flow.clone(),
             step: Some(self.step.clone()),
             what: What::Note(message.into()),
-        });
+        }));
     }
 }
 

@@ -199,7 +199,7 @@ impl Actor {
             self.machine.written(&batch, &versions);
         }
         for progress in batch.progress.drain(..) {
-            let _ = self.inner.progress.send(progress); // nobody following is fine
+            let _ = self.inner.progress.send(Arc::new(progress)); // nobody following is fine
         }
         for (reply, result) in replies {
             let _ = reply.send(result);

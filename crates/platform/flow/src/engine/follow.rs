@@ -1,6 +1,6 @@
 //! Following one flow: status first, then what happens, until it has ended.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use base::{Ctx, id::FlowId};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
@@ -14,7 +14,7 @@ pub struct Follow {
     engine: Engine,
     ctx: Ctx,
     flow: FlowId,
-    heard: Receiver<Progress>,
+    heard: Receiver<Arc<Progress>>,
     state: Option<FlowState>,
     /// Give the status next: at the beginning, and after missing something.
     tell_status: bool,
@@ -83,7 +83,7 @@ impl Follow {
                     if let What::Flow(state) = progress.what {
                         self.state = Some(state);
                     }
-                    return Ok(Some(Update::Progress(progress)));
+                    return Ok(Some(Update::Progress(Arc::unwrap_or_clone(progress))));
                 }
                 Ok(Ok(_)) => {}
                 Ok(Err(RecvError::Lagged(_))) => self.tell_status = true,

@@ -90,7 +90,7 @@ impl Engine {
                 lead.learn_tenant(&ctx.scope.tenant);
                 machine.written(&batch, &committed.versions);
                 for progress in batch.progress.drain(..) {
-                    let _ = inner.progress.send(progress);
+                    let _ = inner.progress.send(Arc::new(progress));
                 }
                 let effects = std::mem::take(&mut batch.effects);
                 let origin = Origin::Begun { machine: Box::new(machine), effects, permits };

@@ -160,3 +160,24 @@ async fn an_effect_that_a_crash_cut_off_is_undone_even_if_the_next_call_did_noth
     assert!(setup.world.has(&format!("{slow}/undo")), "{status:#?}");
     life.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_goes_back_holds_up_no_retry() {
+    let setup = Setup::new();
+    let life = setup.live();
+    let retry = flow::Retry { attempts_max: 3, backoff_first_ms: 10_000, backoff_max_ms: 10_000 };
+    let steps = vec![
+        StepDef::call("a", Mode::Idempotent, call(json!({"fail_first": 1})).retry(retry)),
+        StepDef::timer("t", flow::Until::AfterMs(10_000)),
+    ];
+    let started = life.engine.start(&ctx(), Start::new(definition(steps), "k")).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    life.stop().await;
+    setup.clock.jump_ms(-86_400_000);
+    let life = setup.live();
+    let ctx = ctx();
+    let soon = tokio::time::timeout(Duration::from_secs(15), life.engine.wait(&ctx, &started.id));
+    let status = soon.await.expect("not a day later").unwrap();
+    assert_eq!(status.summary.state, FlowState::Done);
+    life.stop().await;
+}

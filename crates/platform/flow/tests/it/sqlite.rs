@@ -80,3 +80,48 @@ async fn a_killed_engine_is_resumed_from_the_file() {
     assert!(effects.effects.values().all(|times| *times == 1), "{:?}", effects.effects);
     life.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_open_flows_are_taken_up_soon() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    let world = World::new();
+    let life = live_on(Arc::new(open(&path)), handlers(&world));
+    let waits = || {
+        let wait = StepDef::timer("wait", flow::Until::AfterMs(3_600_000));
+        definition(vec![step("a", Mode::Idempotent, json!({})), wait.after(["a"])])
+    };
+    let (now, ctx) = (ctx(), &ctx());
+    let start = async |nth: usize| life.engine.start(ctx, Start::new(waits(), format!("k{nth}"))).await;
+    let began_at = tokio::time::Instant::now();
+    let started = futures_util::future::try_join_all((0..1_000).map(start)).await.unwrap();
+    println!("1,000 starts took {:?}", began_at.elapsed());
+    let flows = |life: &Life| life.tasks.list().iter().filter(|task| task.kind == "flow").count();
+    assert_eq!(flows(&life), 1_000);
+    tokio::time::timeout(Duration::from_secs(60), async {
+        while world.get().effects.len() < 1_000
+            || life.tasks.list().iter().any(|task| task.kind == "flow-step")
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .unwrap();
+    life.stop().await;
+    let life = live_on(Arc::new(open(&path)), handlers(&world));
+    let began_at = tokio::time::Instant::now();
+    life.engine.ready(&now).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(30), async {
+        while flows(&life) < 1_000 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        // all of them take answers
+        for started in &started {
+            life.engine.cancel(&now, &started.id, "enough").await.unwrap();
+        }
+    })
+    .await
+    .unwrap();
+    println!("taking up 1,000 and cancelling each took {:?}", began_at.elapsed());
+    life.stop().await;
+}
