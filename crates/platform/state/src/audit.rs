@@ -62,7 +62,8 @@ pub async fn verify(
 }
 
 /// Verifies what came since the last checkpoint in `log` and adds one for the end of the chain;
-/// none when nothing came.
+/// none when nothing came. `keys` are those whose checkpoints count: the signer's own, and the
+/// public keys of signers before it.
 ///
 /// # Errors
 /// [`Refused::Tampered`] when the chain does not go on from there.
@@ -70,16 +71,15 @@ pub async fn checkpoint(
     state: &dyn State,
     tenant: &Tenant,
     signer: &Arc<Signer>,
+    keys: &Keys,
     log: &Arc<Log>,
     at: Timestamp,
 ) -> Result<Option<Checkpoint>, Refused> {
     let reading = Arc::clone(log);
     let found = blocking(move || reading.read()).await??;
     let own: Vec<Checkpoint> = found.checkpoints.into_iter().filter(|c| c.tenant == *tenant).collect();
-    let keys = Keys::from(&**signer);
-    let mut verifier = Verifier::new(tenant.clone(), &own, &keys);
-    // From the last one that this key signed; an older key's are verified against from the start.
-    let known = own.iter().rev().filter(|c| c.check(&keys).is_ok()).find_map(Checkpoint::head);
+    let mut verifier = Verifier::new(tenant.clone(), &own, keys);
+    let known = own.iter().rev().filter(|c| c.check(keys).is_ok()).find_map(Checkpoint::head);
     if let Some(known) = known {
         verifier = verifier.resume(stored(state, tenant, known).await?);
     }

@@ -8,8 +8,10 @@ pub const COMMIT_WRITES_MAX: usize = 10_000;
 pub const BODY_BYTES_MAX: usize = 4 << 20;
 /// All bodies of one commit together.
 pub const COMMIT_BYTES_MAX: usize = 32 << 20;
-/// A kind, an id, a term's name or value, each.
+/// A kind, an id, a term's name or value, a subject, an actor, a correlation, each.
 pub const KEY_BYTES_MAX: usize = 512;
+/// The reason of an entry: a sentence or a few.
+pub const REASON_BYTES_MAX: usize = 16 << 10;
 /// Index terms of one record.
 pub const TERMS_MAX: usize = 16;
 /// Unacknowledged messages of one tenant.
@@ -42,7 +44,10 @@ pub(crate) fn check_commit(commit: &Commit) -> Result<usize> {
     }
     for draft in &commit.entries {
         within("bytes of an entry's subject", draft.subject.len(), KEY_BYTES_MAX)?;
-        within("bytes of an entry's reason", draft.why.len(), BODY_BYTES_MAX)?;
+        within("bytes of an entry's kind", draft.kind.len(), KEY_BYTES_MAX)?;
+        within("bytes of an entry's actor", draft.actor.as_str().len(), KEY_BYTES_MAX)?;
+        within("bytes of an entry's correlation", draft.cause.correlation.len(), KEY_BYTES_MAX)?;
+        within("bytes of an entry's reason", draft.why.len(), REASON_BYTES_MAX)?;
         add("bytes of an entry's body", &draft.body)?;
     }
     for (_, message) in &commit.outbox {

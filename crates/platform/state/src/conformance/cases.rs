@@ -416,6 +416,17 @@ pub async fn limits_are_errors((made, _): Made) {
     let puts =
         (0..9).map(|_| Put::Put { key: key.clone(), body: almost.clone(), index: Vec::new() }).collect();
     assert_eq!(limited(Commit { puts, ..Commit::default() }).await, limits::COMMIT_BYTES_MAX);
+    let with = |change: &dyn Fn(&mut ledger::Draft)| {
+        let mut entry = draft(&scope, "stead.thing.made.v1", "thing", json!({}));
+        change(&mut entry);
+        Commit { entries: vec![entry], ..Commit::default() }
+    };
+    let long = "x".repeat(limits::KEY_BYTES_MAX + 1);
+    assert_eq!(limited(with(&|d| d.kind.clone_from(&long))).await, limits::KEY_BYTES_MAX);
+    assert_eq!(limited(with(&|d| d.subject.clone_from(&long))).await, limits::KEY_BYTES_MAX);
+    assert_eq!(limited(with(&|d| d.cause.correlation.clone_from(&long))).await, limits::KEY_BYTES_MAX);
+    let reason = "x".repeat(limits::REASON_BYTES_MAX + 1);
+    assert_eq!(limited(with(&|d| d.why.clone_from(&reason))).await, limits::REASON_BYTES_MAX);
     let scan = Scan { limit: Scan::LIMIT_MAX + 1, ..Scan::of(&scope, "thing") };
     assert!(matches!(made.state.scan(scan).await, Err(Error::Limit { .. })));
     let query = EntryQuery { limit: Scan::LIMIT_MAX + 1, ..all(&scope) };

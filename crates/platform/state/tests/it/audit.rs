@@ -40,8 +40,8 @@ impl Ground {
         self.folder.path().join("state.db")
     }
     async fn checkpoint(&self, state: &SqliteState) -> Result<Option<u64>, Refused> {
-        let made =
-            audit::checkpoint(state, &self.tenant, &self.signer, &self.log, Timestamp::default()).await;
+        let (keys, at) = (Keys::from(&*self.signer), Timestamp::default());
+        let made = audit::checkpoint(state, &self.tenant, &self.signer, &keys, &self.log, at).await;
         made.map(|c| c.map(|c| c.seq))
     }
     async fn verify(&self, state: &SqliteState) -> Verdict {
@@ -63,6 +63,23 @@ async fn checkpoints_follow_the_chain() {
     assert_eq!(ground.checkpoint(&state).await.unwrap(), Some(8));
     let verdict = ground.verify(&state).await;
     assert_eq!(verdict.to_string(), "8 entries verified; proven to its end");
+}
+
+#[tokio::test]
+async fn a_new_key_goes_on_where_the_old_one_is_still_trusted() {
+    let mut ground = ground();
+    let state = open(&ground.path()).unwrap();
+    fill(&state, 2).await;
+    ground.checkpoint(&state).await.unwrap();
+    let old = ground.signer.public_key();
+    ground.signer = Arc::new(Signer::load_or_create(&ground.folder.path().join("key2")).unwrap());
+    fill(&state, 2).await;
+    assert!(matches!(ground.checkpoint(&state).await, Err(Refused::Tampered(_))), "nobody vouches for it");
+    let mut keys = Keys::from(&*ground.signer);
+    keys.add(&old).unwrap();
+    let at = Timestamp::default();
+    let made = audit::checkpoint(&state, &ground.tenant, &ground.signer, &keys, &ground.log, at).await;
+    assert_eq!(made.unwrap().map(|c| c.seq), Some(4));
 }
 
 #[tokio::test]
