@@ -22,6 +22,7 @@ const CONTEXT = Symbol("otel context");
 type Recorded = Span & { [CONTEXT]: Context };
 
 export function exporting(service: string, release: string): Telemetry {
+  const everyMs = wholeNumber(process.env, "OTEL_METRIC_EXPORT_INTERVAL", 10_000, 100, 3_600_000);
   const resource = resourceFromAttributes({
     "service.name": service,
     "service.namespace": "shop",
@@ -45,8 +46,9 @@ export function exporting(service: string, release: string): Telemetry {
     readers: [
       new PeriodicExportingMetricReader({
         exporter: new OTLPMetricExporter(),
-        exportIntervalMillis: wholeNumber(process.env, "OTEL_METRIC_EXPORT_INTERVAL", 10_000, 100, 3_600_000),
-        exportTimeoutMillis: 5_000,
+        exportIntervalMillis: everyMs,
+        // The SDK refuses a timeout above the interval.
+        exportTimeoutMillis: Math.min(5_000, everyMs),
       }),
     ],
   });

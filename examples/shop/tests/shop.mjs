@@ -31,6 +31,9 @@ export function freePort() {
   });
 }
 
+/** There is nothing left to wait for. */
+class Ended extends Error {}
+
 /** Waits until `check` gives something, with a deadline and the reason of the last failure. */
 export async function until(what, check, budgetMs = 20_000) {
   const deadline = Date.now() + budgetMs;
@@ -40,6 +43,7 @@ export async function until(what, check, budgetMs = 20_000) {
       const result = await check();
       if (result) return result;
     } catch (error) {
+      if (error instanceof Ended) throw error;
       last = error;
     }
     await new Promise((done) => setTimeout(done, 25));
@@ -105,7 +109,7 @@ export class Shop {
     this.#started.add(child);
     if (ready) {
       await until(`${name} ready`, async () => {
-        if (child.exitCode !== null) throw new Error(`${name} ended with ${child.exitCode}: ${JSON.stringify(lines.at(-1))}`);
+        if (child.exitCode !== null) throw new Ended(`${name} ended with ${child.exitCode}: ${JSON.stringify(lines.at(-1))}`);
         return (await get(this.url(name, "/ready"))).status === 200;
       });
     }
