@@ -2,8 +2,6 @@
 
 #![forbid(unsafe_code)]
 
-#[cfg(test)]
-mod example;
 mod generate;
 mod load;
 

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod cases;
+mod example;
 mod init;
 mod json_schema;
 mod reference;
