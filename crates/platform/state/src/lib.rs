@@ -4,12 +4,14 @@
 //! No SQL leaves this crate. Enter at [`State`]; [`port`] says what each method promises.
 //! [`SqliteState`] is the back end that a server runs on; [`MemoryState`] is the whole port in
 //! memory, for tests; [`audit`] verifies the ledger of either. The feature `conformance` gives the
-//! suite that every back end passes.
+//! suite that every back end passes, and a back end that fails on purpose.
 
 pub mod audit;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod cursor;
+#[cfg(feature = "conformance")]
+pub mod faulty;
 pub mod limits;
 pub mod memory;
 pub mod port;

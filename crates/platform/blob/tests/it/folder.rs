@@ -153,3 +153,23 @@ impl Odd for std::ffi::OsStr {
         std::os::unix::ffi::OsStrExt::from_bytes(bytes)
     }
 }
+
+/// Time to take and make 2,000 small files; printed with `--no-capture`.
+#[test]
+fn bench_ingest_and_materialise() {
+    let count = if std::env::var_os("BLOB_BENCH").is_some() { 2_000 } else { 20 };
+    let source = tempfile::tempdir().unwrap();
+    for n in 0..count {
+        fs::write(source.path().join(format!("{n}.js")), format!("module {n}").repeat(200)).unwrap();
+    }
+    let (store, data) = store();
+    let began = std::time::Instant::now();
+    let (digest, tree) = store.ingest_dir(source.path(), &Rules::default()).unwrap();
+    let first = began.elapsed();
+    let (again, _) = store.ingest_dir(source.path(), &Rules::default()).unwrap();
+    let second = began.elapsed() - first;
+    store.materialise(&tree, &data.path().join("release")).unwrap();
+    let made = began.elapsed() - first - second;
+    assert_eq!((digest, tree.entries().len()), (again, count));
+    println!("{count} files: taken in {first:?}, again in {second:?}, made in {made:?}");
+}
