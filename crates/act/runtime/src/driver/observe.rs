@@ -237,7 +237,8 @@ fn lose(id: &ReplicaId, dir: BorrowedFd<'_>, mut status: Status, why: &str) -> S
 fn clear(id: &ReplicaId, status: &Status, processes: bool) -> usize {
     let group = Group::adopt(&status.cgroups, id.as_str());
     let mut killed = 0;
-    if processes && same_boot(&status.shim) && !is_own(id) {
+    let processes = processes && same_boot(&status.shim) && !is_own(id);
+    if processes {
         killed = group.processes().len();
         group.kill();
         // Those outside any group, and those of a machine without groups.

@@ -247,11 +247,18 @@ impl Supervisor {
     }
 
     pub(super) fn supervise(mut self) {
-        while !self.turn() {}
+        // A start that failed has nothing to wait for.
+        while !self.done() {
+            self.turn();
+        }
     }
 
-    /// One turn of the loop; true when the shim's work is done.
-    fn turn(&mut self) -> bool {
+    fn done(&self) -> bool {
+        matches!(self.state, State::Ended) && self.publish_at.is_none()
+    }
+
+    /// One turn of the loop.
+    fn turn(&mut self) {
         self.wait();
         self.reap();
         self.answer_connections();
@@ -260,7 +267,6 @@ impl Supervisor {
         self.flush_partials();
         self.writer.flush();
         self.publish_again();
-        matches!(self.state, State::Ended) && self.publish_at.is_none()
     }
 
     // ---- waiting -------------------------------------------------------------------------------

@@ -45,7 +45,9 @@ async fn a_failure_to_start_says_exactly_why() {
             file("script", "#!/nowhere/python\n", 0o755),
             file("data", "\x01\x02\x03", 0o755),
         ];
+        let path = bench.path(&spec.id);
         let (exit, _) = bench.run(spec).await;
+        until("the shim is gone", || !alive(shim_pid(&path))).await;
         assert!(exit.reason.starts_with("could not start: "), "{}", exit.reason);
         assert!(exit.reason.contains(expected), "{} for {program}", exit.reason);
         assert_eq!(exit.code, None);
@@ -194,6 +196,60 @@ async fn a_shim_program_that_is_no_shim_is_an_error() {
         let error = bench.driver.start(shell("true")).await.unwrap_err();
         assert!(matches!(error, Error::Start { .. }), "{error}");
         assert_eq!(fs::read_dir(bench.replicas()).unwrap().count(), 0);
+    }
+}
+
+/// Starts must be far below what a person notices; the figures are for whoever reads the output.
+#[tokio::test]
+async fn a_start_is_quick_and_a_shim_small() {
+    let bench = Bench::new();
+    let mut took = Vec::new();
+    for _ in 0..10 {
+        let began = Instant::now();
+        bench.start(shell("exec sleep 1000")).await;
+        took.push(began.elapsed());
+    }
+    took.sort();
+    let began = Instant::now();
+    let seen = bench.driver.list().await.unwrap();
+    let listed = began.elapsed();
+    let anonymous: Vec<u64> = seen.iter().map(|s| anonymous_kib(shim_pid(&bench.path(&s.id)))).collect();
+    println!("start: median {:?}, worst {:?}; list of ten: {listed:?}", took[5], took[9]);
+    println!("anonymous memory of shims in KiB: {anonymous:?}");
+    assert!(took[5] < Duration::from_millis(500), "{took:?}");
+    assert!(anonymous.iter().all(|kib| *kib < 1024), "{anonymous:?}");
+    for seen in seen {
+        bench.driver.stop(seen.id).await.unwrap();
+    }
+}
+
+/// Memory that a process shares with nobody and no file, zero when we may not know.
+fn anonymous_kib(pid: u32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("Anonymous:")).unwrap_or("0 kB");
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// All of this without root: no other user, no control groups.
+#[test]
+fn works_without_root() {
+    use std::os::unix::process::CommandExt;
+    if !is_root() {
+        println!("SKIP works_without_root: this whole run is without root");
+        return;
+    }
+    let exe = std::env::current_exe().unwrap();
+    let run = std::process::Command::new(&exe)
+        .args(["--skip", "works_without_root", "life::", "privacy::", "exec::", "roles::a_listening"])
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .uid(USER.0)
+        .gid(USER.1)
+        .current_dir("/")
+        .output();
+    match run {
+        Err(error) => println!("SKIP works_without_root: {}: {error}", exe.display()),
+        Ok(out) => assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stdout)),
     }
 }
 

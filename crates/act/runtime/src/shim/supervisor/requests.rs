@@ -16,6 +16,8 @@ use crate::{
 
 /// A new program that ran this long counts as ready.
 pub(super) const READY_AFTER: Duration = Duration::from_secs(1);
+/// A command never runs longer, whatever deadline it came with.
+const EXEC_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// A command past its deadline is killed; the pause before that is tried again.
 const KILL_AGAIN: Duration = Duration::from_secs(1);
 
@@ -59,7 +61,7 @@ impl Supervisor {
             }
             Request::Exec { command, deadline_ms } => match self.exec(connection, &command) {
                 Ok(pid) => {
-                    let deadline = Instant::now() + Duration::from_millis(deadline_ms);
+                    let deadline = Instant::now() + Duration::from_millis(deadline_ms).min(EXEC_MAX);
                     connection.doing = Doing::Exec { pid, deadline };
                 }
                 Err(why) => connection.answer(&Reply::error(why)),
