@@ -41,7 +41,7 @@ pub use store::Store;
 pub const PATH_VARIABLE: &str = "STEAD_FD_STORE";
 
 /// Descriptors that one store keeps at most.
-pub const FDS_MAX: usize = 64;
+pub const FDS_MAX: usize = 512;
 /// Bytes of a name at most.
 pub const NAME_BYTES_MAX: usize = 128;
 /// Clients connected at the same time at most; a further one is closed at once.
