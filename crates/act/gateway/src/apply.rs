@@ -121,7 +121,7 @@ impl Applier {
         }
     }
 
-    /// Follows the file until `stop` is readable.
+    /// Follows the file until `stop` is readable, then closes the listeners.
     pub(crate) fn run(mut self, stop: &OwnedFd) {
         let events = self.watch();
         loop {
@@ -132,7 +132,7 @@ impl Applier {
             let timeout = Timespec::try_from(WATCH_INTERVAL).ok();
             let polled = poll(&mut fds, timeout.as_ref());
             if !fds[0].revents().is_empty() {
-                return;
+                return self.close();
             }
             if let Ok(events) = &events {
                 drain(events);
@@ -142,6 +142,15 @@ impl Applier {
             }
             self.turn();
         }
+    }
+
+    /// Closes all sockets, so that nobody waits in a queue that is not served any more. In the
+    /// descriptor store they stay.
+    fn close(self) {
+        self.plans.send_modify(|plan| {
+            *plan =
+                Arc::new(Plan { version: plan.version, listeners: Vec::new(), routes: plan.routes.clone() });
+        });
     }
 
     /// Events of the file's directory. Where they cannot be had, the interval does.

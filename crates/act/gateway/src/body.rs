@@ -187,12 +187,10 @@ mod tests {
 
     use super::*;
 
+    type Decoded = Option<(Vec<u8>, Vec<u8>)>;
+
     /// Feeds `bytes` in pieces of `piece`; the data, and what is left over after the end.
-    fn decode(
-        framing: Framing,
-        bytes: &[u8],
-        piece: usize,
-    ) -> Result<Option<(Vec<u8>, Vec<u8>)>, &'static str> {
+    fn decode(framing: Framing, bytes: &[u8], piece: usize) -> Result<Decoded, &'static str> {
         let (mut decoder, mut seen, mut out) = (Decoder::new(framing), Vec::new(), Vec::new());
         let mut pieces = bytes.chunks(piece.max(1));
         loop {

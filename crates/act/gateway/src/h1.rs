@@ -152,10 +152,11 @@ impl<S: Io> Connection<'_, S> {
                 let (record, answer) = *refused;
                 // The body that follows is not read, so the connection cannot go on after one.
                 let body = how.framing != Framing::None;
-                write_answer(&mut self.client.out, &answer, record, how.close || body, how.head_only);
+                let close = how.close || body || answer.status == 400;
+                write_answer(&mut self.client.out, &answer, record, close, how.head_only);
                 match self.flush().await {
-                    Next::Close if body => Next::Linger,
-                    Next::Close if !how.close => Next::Again,
+                    Next::Close if body || answer.status == 400 => Next::Linger,
+                    Next::Close if !close => Next::Again,
                     next => next,
                 }
             }

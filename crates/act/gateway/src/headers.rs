@@ -83,7 +83,6 @@ pub(crate) enum Framing {
 #[derive(Debug, Default)]
 pub(crate) struct Facts<'a> {
     pub(crate) host: Option<&'a [u8]>,
-    hosts: usize,
     pub(crate) content_length: Option<u64>,
     pub(crate) chunked: bool,
     /// The values of `Connection`.
@@ -109,17 +108,9 @@ impl<'a> Facts<'a> {
     /// other than `chunked`, two hosts.
     pub(crate) fn take(&mut self, name: &[u8], value: &'a [u8]) -> Result<(), &'static str> {
         match classify(name) {
-            Known::Host => {
-                self.hosts += 1;
-                self.host = Some(value);
-                if self.hosts > 1 {
-                    return Err("it has more than one Host");
-                }
-            }
-            Known::ContentLength => {
-                if self.content_length.replace(parse_length(value)?).is_some() {
-                    return Err("it has more than one Content-Length");
-                }
+            Known::Host if self.host.replace(value).is_some() => return Err("it has more than one Host"),
+            Known::ContentLength if self.content_length.replace(parse_length(value)?).is_some() => {
+                return Err("it has more than one Content-Length");
             }
             Known::TransferEncoding => {
                 if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {

@@ -121,7 +121,8 @@ impl Gateway {
         };
         let path = options.admin_socket;
         let (ready, readied) = std::sync::mpsc::sync_channel(1);
-        let main = Main { facts, clock: options.clock, collect, received, threads, signals };
+        let main =
+            Main { facts, clock: options.clock, collect, received, threads, signals, stop: stop.clone() };
         let socket_path = path.clone();
         let main = move || main.run(&socket_path, &ready);
         gateway.main = Some(spawn("gateway-main".into(), WORKER_STACK_BYTES, main)?);
@@ -188,6 +189,8 @@ struct Main {
     received: mpsc::Receiver<Handed>,
     threads: usize,
     signals: bool,
+    /// Ends the applier, and with it the listeners.
+    stop: Arc<OwnedFd>,
 }
 
 impl Main {
@@ -209,11 +212,17 @@ impl Main {
     }
 
     async fn serve(self, listener: tokio::net::UnixListener) {
-        let Self { facts, clock, collect, received, threads, signals } = self;
+        let Self { facts, clock, collect, received, threads, signals, stop } = self;
         let (samples, overflown) = (facts.samples.clone(), facts.series_overflown.clone());
         let (drain, plans) = (facts.drain.clone(), facts.plans.clone());
         tokio::task::spawn_local(admin::serve(listener, Rc::new(facts)));
         tokio::task::spawn_local(health::run(plans));
+        let mut drained = drain.subscribe();
+        tokio::task::spawn_local(async move {
+            if drained.wait_for(|draining| *draining).await.is_ok() {
+                let _ = rustix::io::write(&*stop, &1u64.to_ne_bytes());
+            }
+        });
         if signals {
             tokio::task::spawn_local(drain_on_signal(drain));
         }

@@ -67,7 +67,7 @@ pub(crate) fn read(
     for field in parsed.headers.iter() {
         facts.take(field.name.as_bytes(), field.value)?;
     }
-    if status < 100 || status > 599 || (status == 101 && !request.upgrade) {
+    if !(100..=599).contains(&status) || (status == 101 && !request.upgrade) {
         return Err("its status makes no sense here");
     }
     let bodiless = request.head_only || status < 200 || matches!(status, 204 | 304);

@@ -25,6 +25,8 @@ pub(crate) struct Watchdog {
     slots: RefCell<Vec<Entry>>,
     free: RefCell<Vec<usize>>,
     used: Cell<usize>,
+    /// Counts up with every [`Slot::arm_idle`], since deadlines are too coarse to order by.
+    order: Cell<u64>,
     first: Notify,
 }
 
@@ -32,8 +34,8 @@ pub(crate) struct Watchdog {
 struct Entry {
     deadline_ms: u64,
     waker: Option<Waker>,
-    /// May be taken away when connections are short.
-    idle: bool,
+    /// May be taken away when connections are short; when it became idle.
+    idle: Option<u64>,
     expired: bool,
 }
 
@@ -45,6 +47,7 @@ impl Watchdog {
             slots: RefCell::default(),
             free: RefCell::default(),
             used: Cell::new(0),
+            order: Cell::new(0),
             first: Notify::new(),
         })
     }
@@ -92,8 +95,8 @@ impl Watchdog {
     pub(crate) fn reclaim_idle(&self) -> bool {
         let waker = {
             let mut slots = self.slots.borrow_mut();
-            let oldest = slots.iter_mut().filter(|entry| entry.idle && !entry.expired);
-            let Some(entry) = oldest.min_by_key(|entry| entry.deadline_ms) else { return false };
+            let oldest = slots.iter_mut().filter(|entry| entry.idle.is_some() && !entry.expired);
+            let Some(entry) = oldest.min_by_key(|entry| entry.idle) else { return false };
             entry.expired = true;
             entry.deadline_ms = NEVER;
             entry.waker.take()
@@ -105,7 +108,7 @@ impl Watchdog {
     /// No idle connection stays longer than `most` from now.
     pub(crate) fn hurry_idle(&self, most: Duration) {
         let latest = self.elapsed_ms().saturating_add(u64::try_from(most.as_millis()).unwrap_or(NEVER));
-        for entry in self.slots.borrow_mut().iter_mut().filter(|entry| entry.idle) {
+        for entry in self.slots.borrow_mut().iter_mut().filter(|entry| entry.idle.is_some()) {
             entry.deadline_ms = entry.deadline_ms.min(latest);
         }
     }
@@ -125,15 +128,17 @@ pub(crate) struct Slot {
 impl Slot {
     /// From now on the deadline is `after` from now; an earlier expiry is forgotten.
     pub(crate) fn arm(&self, after: Duration) {
-        self.set(after, false);
+        self.set(after, None);
     }
 
     /// As [`Self::arm`], and the connection may be closed before when room is short.
     pub(crate) fn arm_idle(&self, after: Duration) {
-        self.set(after, true);
+        let order = &self.watchdog.order;
+        order.set(order.get() + 1);
+        self.set(after, Some(order.get()));
     }
 
-    fn set(&self, after: Duration, idle: bool) {
+    fn set(&self, after: Duration, idle: Option<u64>) {
         // One tick is added since `now_ms` may be that old.
         let after_ms = u64::try_from((after + TICK).as_millis()).unwrap_or(NEVER);
         let deadline_ms = self.watchdog.now_ms.get().saturating_add(after_ms);
@@ -146,7 +151,7 @@ impl Slot {
     pub(crate) fn disarm(&self) {
         let entry = &mut self.watchdog.slots.borrow_mut()[self.index];
         entry.deadline_ms = NEVER;
-        entry.idle = false;
+        entry.idle = None;
         entry.expired = false;
     }
 
@@ -228,8 +233,8 @@ mod tests {
         on_one_thread(|watchdog| async move {
             let (busy, late, early) = (watchdog.slot(), watchdog.slot(), watchdog.slot());
             busy.arm(Duration::from_secs(1));
+            early.arm_idle(Duration::from_secs(9));
             late.arm_idle(Duration::from_secs(9));
-            early.arm_idle(Duration::from_secs(5));
             assert!(watchdog.reclaim_idle());
             std::future::poll_fn(|cx| {
                 assert!(early.expired(cx) && !late.expired(cx) && !busy.expired(cx));

@@ -178,7 +178,7 @@ impl<S: Io> Downstream for Side<'_, S> {
             }
             // Only ever the few bytes above: whatever the socket does not take now goes out
             // before the response.
-            if self.client.poll_flush(cx, &mut 0).is_ready_and(|flushed| flushed.is_err()) {
+            if matches!(self.client.poll_flush(cx, &mut 0), Poll::Ready(Err(_))) {
                 return Poll::Ready(Err(Failure::Gone));
             }
             match self.client.poll_fill(cx, self.decoder.expected()) {
@@ -257,17 +257,4 @@ fn push_length(out: &mut Vec<u8>, length: u64) {
     out.extend_from_slice(b"Content-Length: ");
     push_number(out, length);
     out.extend_from_slice(b"\r\n");
-}
-
-trait PollExt<T> {
-    fn is_ready_and(self, test: impl FnOnce(T) -> bool) -> bool;
-}
-
-impl<T> PollExt<T> for Poll<T> {
-    fn is_ready_and(self, test: impl FnOnce(T) -> bool) -> bool {
-        match self {
-            Poll::Ready(value) => test(value),
-            Poll::Pending => false,
-        }
-    }
 }

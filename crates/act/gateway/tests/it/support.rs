@@ -157,7 +157,6 @@ pub(crate) struct Wire {
 #[derive(Debug, Clone)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
-    pub(crate) head: String,
     pub(crate) fields: HashMap<String, String>,
     pub(crate) body: Vec<u8>,
 }
@@ -224,7 +223,7 @@ impl Wire {
         let fields = head.lines().skip(1).filter_map(|line| line.split_once(": "));
         let fields = fields.map(|(name, value)| (name.to_lowercase(), value.to_owned())).collect();
         let status = head[9..12].parse().unwrap();
-        Some(Reply { status, head, fields, body: Vec::new() })
+        Some(Reply { status, fields, body: Vec::new() })
     }
 
     /// A whole response; none when the connection ends before.
