@@ -227,6 +227,7 @@ struct Open {
     key: Option<Option<Key>>,
     items: Vec<Node>,
     entries: Vec<(Key, Node)>,
+    /// Places of the keys, once there are more than are quickly looked through.
     seen: HashMap<Rc<str>, TextRange>,
     merges: Vec<Node>,
 }
@@ -406,8 +407,8 @@ impl<'s> Builder<'s> {
                 }
             }
         }
-        if let Some(first) = open.seen.get(&key.text) {
-            let (first, text) = (*first, key.text.clone());
+        if let Some(first) = open.first(&key.text) {
+            let text = key.text.clone();
             self.found.push(
                 Diagnostic::new(format!("key `{text}` is given twice"))
                     .at(source, key.range)
@@ -416,17 +417,15 @@ impl<'s> Builder<'s> {
             );
             return;
         }
-        open.seen.insert(key.text.clone(), key.range);
-        open.entries.push((key, node));
+        open.push(key, node);
     }
 
     fn close(&mut self, mut open: Open, end: TextRange) -> Node {
         let range = TextRange { start: open.range.start, end: end.end.max(open.range.end) };
         for merged in std::mem::take(&mut open.merges) {
             for (key, node) in merged.map().into_iter().flat_map(|entries| entries.iter()) {
-                if !open.seen.contains_key(&key.text) {
-                    open.seen.insert(key.text.clone(), key.range);
-                    open.entries.push((key.clone(), node.clone()));
+                if open.first(&key.text).is_none() {
+                    open.push(key.clone(), node.clone());
                 }
             }
         }
@@ -509,6 +508,26 @@ impl Node {
 }
 
 impl Open {
+    const LOOKED_THROUGH_MAX: usize = 16;
+
+    /// Where a key stands already.
+    fn first(&self, key: &str) -> Option<TextRange> {
+        if self.seen.is_empty() {
+            return self.entries.iter().find(|(other, _)| &*other.text == key).map(|(other, _)| other.range);
+        }
+        self.seen.get(key).copied()
+    }
+
+    fn push(&mut self, key: Key, node: Node) {
+        if self.entries.len() == Self::LOOKED_THROUGH_MAX {
+            self.seen = self.entries.iter().map(|(key, _)| (key.text.clone(), key.range)).collect();
+        }
+        if !self.seen.is_empty() {
+            self.seen.insert(key.text.clone(), key.range);
+        }
+        self.entries.push((key, node));
+    }
+
     fn new(range: TextRange, anchor: usize, key: Option<Option<Key>>) -> Self {
         Self {
             range,

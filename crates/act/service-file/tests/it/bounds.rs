@@ -140,6 +140,11 @@ fn an_empty_file_is_a_service_without_sections() {
     }
 }
 
+/// How much longer than usual to look.
+fn soak() -> u32 {
+    std::env::var("STEAD_SOAK").ok().and_then(|times| times.parse().ok()).unwrap_or(1)
+}
+
 /// Texts near to what people write: pieces of good files, cut and joined.
 fn near_yaml() -> impl Strategy<Value = String> {
     let pieces: Vec<String> = crate::files(&crate::cases_folder().join("good"), "yaml")
@@ -161,7 +166,7 @@ fn near_yaml() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(400 * soak()))]
 
     #[test]
     fn nothing_panics_and_places_are_in_range(text in near_yaml()) {
