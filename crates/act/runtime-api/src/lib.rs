@@ -244,6 +244,7 @@ impl ExecOutcome {
 pub trait Driver: Send + Sync + std::fmt::Debug {
     /// Starts a replica and returns once its supervisor has taken it over (not when it is ready).
     /// Starting the same id twice is an error; what fails later is reported as [`Phase::Exited`].
+    /// Dropping the future does not take the request back.
     fn start(&self, spec: ReplicaSpec) -> BoxFuture<'_, Result<()>>;
 
     /// Asks it to stop and returns once it and all its children are gone. Idempotent. Dropping the

@@ -12,18 +12,20 @@ use base::{Timestamp, id::ReplicaId};
 use runtime_api::{Error, Identity, Observed, Phase, Result, Usage};
 use rustix::fd::{BorrowedFd, OwnedFd};
 
-use super::{Damaged, Inner, io_error, lock};
+use super::{Damaged, Inner, io_error, lock, socket};
 use crate::{
     cgroup::Group,
     files, identity, secrets,
     tree::{self, Snapshot},
-    wire::{CONTROL, MARK, RECORD, Record, STATUS, Status, VERSION},
+    wire::{CONTROL, MARK, RECORD, Record, Reply, Request, STATUS, Status, VERSION},
 };
 
 const RECORD_BYTES_MAX: usize = 4 << 20;
 const STATUS_BYTES_MAX: usize = 1 << 20;
 /// How long killed leftovers may take to be gone.
 const CLEAR_DEADLINE: Duration = Duration::from_secs(5);
+/// How long a shim may take to say its status.
+const STATUS_DEADLINE: Duration = Duration::from_secs(1);
 /// A replica without a status that is this young may be about to get one from a shim that an earlier
 /// control started.
 const STATUS_GRACE: Duration = Duration::from_secs(10);
@@ -128,8 +130,10 @@ impl Inner {
         }
         match identity::open(&status.shim) {
             Ok(shim) => {
+                let status = fresher(&path, status);
                 let phase = status.phase.clone();
-                Ok(Some(Seen { record, status: Some(status), phase, shim: Some(shim) }))
+                let shim = (!ended(&phase)).then_some(shim);
+                Ok(Some(Seen { record, status: Some(status), phase, shim }))
             }
             Err(why) => {
                 // Its last word may have come between our two looks.
@@ -213,6 +217,21 @@ pub(super) fn read_status(dir: BorrowedFd<'_>) -> io::Result<Status> {
         return Err(io::Error::other(format!("{STATUS} has version {}, we know {VERSION}", status.version)));
     }
     Ok(status)
+}
+
+/// What a live shim says itself when its program is gone and the status does not say so: the disk may
+/// be full, or it is about to write.
+fn fresher(dir: &Path, status: Status) -> Status {
+    let (Phase::Running { identity, .. } | Phase::Stopping { identity, .. }) = &status.phase else {
+        return status;
+    };
+    if identity::open(identity).is_ok() {
+        return status;
+    }
+    match socket::ask(dir, &Request::Status, STATUS_DEADLINE) {
+        Ok(Reply { status: Some(fresh), .. }) => *fresh,
+        _ => status,
+    }
 }
 
 /// Records that the shim is gone, after ending what it left.
