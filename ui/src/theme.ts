@@ -3,6 +3,7 @@ import {
   Badge,
   Button,
   createTheme,
+  defaultVariantColorsResolver,
   type CSSVariablesResolver,
   Input,
   localStorageColorSchemeManager,
@@ -30,6 +31,19 @@ const petrol = [
   "#0b6572",
   "#0a525d",
   "#083f48",
+] as const;
+
+const red = [
+  "#fdeceb",
+  "#fbd9d6",
+  "#f7b7b2",
+  "#f49f98",
+  "#f28b82",
+  "#e0655b",
+  "#c93b31",
+  "#b3261e",
+  "#931f19",
+  "#6f1813",
 ] as const;
 
 const gray = [
@@ -63,9 +77,12 @@ export const schemes = localStorageColorSchemeManager({ key: "stead-scheme" });
 export const theme = createTheme({
   primaryColor: "petrol",
   primaryShade: { light: 7, dark: 4 },
-  autoContrast: true,
-  luminanceThreshold: 0.3,
-  colors: { petrol: [...petrol], gray: [...gray], dark: [...dark] },
+  variantColorResolver: (input) => {
+    const colors = defaultVariantColorsResolver(input);
+    // What is filled is dark in light and light in dark: its words follow.
+    return input.variant === "filled" ? { ...colors, color: "var(--on-filled)", hoverColor: "var(--on-filled)" } : colors;
+  },
+  colors: { petrol: [...petrol], red: [...red], gray: [...gray], dark: [...dark] },
   fontFamily: "'Inter Variable', Inter, system-ui, sans-serif",
   fontFamilyMonospace: "'JetBrains Mono Variable', ui-monospace, 'SFMono-Regular', monospace",
   headings: {
@@ -119,6 +136,7 @@ export const variables: CSSVariablesResolver = () => ({
     "--line": "#e5e5e0",
     "--line-strong": "#c9cac4",
     "--accent": "#0b6572",
+    "--on-filled": "#ffffff",
     "--accent-soft": "#e2f2f3",
     "--good": "#1b7340",
     "--good-soft": "#e3f3e8",
@@ -151,6 +169,7 @@ export const variables: CSSVariablesResolver = () => ({
     "--line": "#242d31",
     "--line-strong": "#3d494e",
     "--accent": "#62c5d0",
+    "--on-filled": "#0a0e0f",
     "--accent-soft": "#15333a",
     "--good": "#62c78d",
     "--good-soft": "#14301f",

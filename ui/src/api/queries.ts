@@ -99,12 +99,15 @@ export interface EventFilter {
   subject?: string;
   kind?: string;
   actor?: string;
+  correlation?: string;
+  /** Of all environments. */
+  all?: boolean;
   descending?: boolean;
   limit?: number;
 }
 
 export function readEvents(environment: string, filter: EventFilter, after?: string) {
-  const query = { environment, limit: EVENTS_PER_PAGE, ...filter, ...(after ? { after } : {}) };
+  const query = { environment, limit: EVENTS_PER_PAGE, ...filter, ...(after ? { after: Number(after) } : {}) };
   return take(api.GET("/api/stead/v1/events", { params: { query } }));
 }
 
@@ -150,7 +153,7 @@ export function useChange<Input, Output>(
 export const change = {
   signIn: (body: Schemas["SignIn"]) => take(api.POST("/api/stead/v1/session", { body })),
   signOut: () => take(api.DELETE("/api/stead/v1/session")),
-  setPassword: (password: string) => take(api.PUT("/api/stead/v1/session/password", { body: { password } })),
+  setPassword: (body: Schemas["SetPassword"]) => take(api.PUT("/api/stead/v1/session/password", { body })),
   restart: (environment: string, name: string, why?: string) =>
     take(
       api.POST("/api/stead/v1/services/{name}/restart", {
@@ -175,7 +178,7 @@ export const change = {
   apply: (environment: string, id: string) =>
     take(api.POST("/api/stead/v1/plans/{id}/apply", { params: { path: { id }, query: { environment } } })),
   cancel: (environment: string, id: string) =>
-    take(api.POST("/api/stead/v1/runs/{id}/cancel", { params: { path: { id }, query: { environment } } })),
+    take(api.POST("/api/stead/v1/runs/{id}/cancel", { params: { path: { id }, query: { environment } }, body: {} })),
   setSecret: (environment: string, name: string, value: string) =>
     take(api.PUT("/api/stead/v1/secrets/{name}", { params: { path: { name }, query: { environment } }, body: { value } })),
   removeSecret: (environment: string, name: string) =>

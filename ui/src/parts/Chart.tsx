@@ -25,7 +25,7 @@ interface Props {
   height?: number;
 }
 
-const HEIGHT_PX = 168;
+const HEIGHT_PX = 156;
 const AXIS_PX = 58;
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
 
@@ -113,7 +113,7 @@ function options(
     cursor: { y: false, points: { size: 6 }, drag: { x: false, y: false }, ...(sync ? { sync: { key: sync, setSeries: false } } : {}) },
     scales: { x: { time: true }, y: { range: (_plot, _min, max) => [0, max > 0 ? max * 1.12 : 1] } },
     axes: [
-      { ...axis, space: 70, values: (_plot, splits) => splits.map((split) => clock.format(split * 1000).slice(0, 5)) },
+      { ...axis, size: 24, gap: 4, space: 70, values: (_plot, splits) => splits.map((split) => clock.format(split * 1000).slice(0, 5)) },
       { ...axis, size: AXIS_PX, space: 34, gap: 6, values: (_plot, splits) => splits.map((split) => show(split)) },
     ],
     series: [

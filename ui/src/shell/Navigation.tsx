@@ -109,7 +109,7 @@ function Account({ showKeys }: { showKeys: () => void }) {
           Keys
         </Menu.Item>
         {session?.person && (
-          <Menu.Item leftSection={<IconPassword size={16} />} onClick={openPassword}>
+          <Menu.Item leftSection={<IconPassword size={16} />} onClick={() => openPassword(session.person?.password ?? false)}>
             {session.person.password ? "Change password" : "Set a password"}
           </Menu.Item>
         )}

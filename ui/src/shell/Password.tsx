@@ -7,11 +7,12 @@ import { tell } from "../parts/tell";
 /** The server asks for at least this many characters as well. */
 const CHARACTERS_MIN = 12;
 
-export function openPassword(): void {
-  modals.open({ modalId: "password", title: "Set a password", children: <PasswordForm /> });
+export function openPassword(known: boolean): void {
+  modals.open({ modalId: "password", title: known ? "Change the password" : "Set a password", children: <PasswordForm known={known} /> });
 }
 
-function PasswordForm() {
+function PasswordForm({ known }: { known: boolean }) {
+  const [current, setCurrent] = useState("");
   const [password, setPassword] = useState("");
   const set = useChange(change.setPassword, ["session", "people"], () => {
     modals.close("password");
@@ -19,7 +20,7 @@ function PasswordForm() {
   });
   const submit = (event: SyntheticEvent) => {
     event.preventDefault();
-    set.mutate(password);
+    set.mutate(current ? { password, current } : { password });
   };
   return (
     <form onSubmit={submit}>
@@ -27,6 +28,15 @@ function PasswordForm() {
         <Text size="sm" c="dimmed">
           With a password you can come back without a sign-in link.
         </Text>
+        {known && (
+          <PasswordInput
+            label="Current password"
+            value={current}
+            onChange={(event) => setCurrent(event.currentTarget.value)}
+            autoComplete="current-password"
+            data-autofocus
+          />
+        )}
         <PasswordInput
           label="New password"
           description={`At least ${CHARACTERS_MIN} characters; a few plain words are good.`}
@@ -34,7 +44,7 @@ function PasswordForm() {
           onChange={(event) => setPassword(event.currentTarget.value)}
           error={set.error?.message}
           autoComplete="new-password"
-          data-autofocus
+          data-autofocus={!known || undefined}
         />
         <Group justify="end">
           <Button variant="default" onClick={() => modals.close("password")}>

@@ -56,15 +56,17 @@ export async function startBackend(options: { empty?: boolean; port?: number; no
     if (thing === undefined) throw new Refusal(404, "api.not_found", `${what} does not exist`, "Look at the list: it may have been removed.");
     return thing;
   };
-  const actor = (call: Call) => `person/${call.me.name}`;
+  const actor = (call: Call) => `user:${call.me.id}`;
   const newLink = (person: All["Person"]): All["SignInLink"] => {
     const word = randomBytes(12).toString("hex");
     links.set(word, person.id);
     return { person, url: `${url}/sign-in#${word}`, expires_at: iso(world.now() + 24 * 3_600_000) };
   };
   const filtered = (query: Query): All["Event"][] => {
-    const is = (key: "subject" | "kind" | "actor", event: All["Event"]) => !query.get(key) || event[key].startsWith(query.get(key)!);
-    const found = world.events.filter((event) => is("subject", event) && is("kind", event) && is("actor", event));
+    const is = (key: "subject" | "actor" | "correlation", event: All["Event"]) => !query.get(key) || event[key] === query.get(key);
+    const found = world.events.filter(
+      (event) => is("subject", event) && is("actor", event) && is("correlation", event) && event.kind.startsWith(query.get("kind") ?? ""),
+    );
     return query.get("descending") === "true" ? found.reverse() : found;
   };
 
@@ -85,7 +87,7 @@ export async function startBackend(options: { empty?: boolean; port?: number; no
     "GET /services/*": ({ parts }) => world.detail(need(world.find(parts[1]!), `service ${parts[1]}`)),
     "POST /services/*/restart": (call) => void world.restart(need(world.find(call.parts[1]!), "the service").name, actor(call), call.body.why as string),
     "POST /services/*/scale": (call) => void world.scale(need(world.find(call.parts[1]!), "the service").name, Number(call.body.replicas), actor(call), call.body.why as string),
-    "POST /services/*/jobs/*/run": (call) => void world.record("d", `service/${call.parts[1]}`, "stead.job.run.v1", actor(call), String(call.body.why ?? "asked for"), {}),
+    "POST /services/*/jobs/*/run": (call) => void world.record("d", `svc_${call.parts[1]}`, "stead.job.ended.v1", actor(call), String(call.body.why ?? "asked for"), {}),
     "GET /services/*/traffic": ({ parts, query }) => world.traffic(need(world.find(parts[1]!), "the service").name, Number(query.get("seconds") ?? 900)),
     "GET /services/*/logs": ({ parts, query }) =>
       world
@@ -109,9 +111,9 @@ export async function startBackend(options: { empty?: boolean; port?: number; no
     },
     "GET /events": ({ query }) => {
       const found = filtered(query);
-      const from = Number(query.get("after") ?? 0);
-      const limit = Number(query.get("limit") ?? 50);
-      return { items: found.slice(from, from + limit), ...(from + limit < found.length ? { next: String(from + limit) } : {}) };
+      const from = query.get("after") ? found.findIndex((event) => event.seq === Number(query.get("after"))) + 1 : 0;
+      const items = found.slice(from, from + Number(query.get("limit") ?? 50));
+      return { items, ...(from + items.length < found.length ? { next: String(items.at(-1)?.seq) } : {}) };
     },
     "GET /events/verify": () => ({
       intact: world.intact,
@@ -144,7 +146,7 @@ export async function startBackend(options: { empty?: boolean; port?: number; no
       if (world.people.some((each) => each.name === name)) throw new Refusal(409, "access.name_taken", `somebody is called ${name} already`, "Choose another name.");
       const person: All["Person"] = { id: world.id("per"), name, role: call.body.role as All["Role"], active: true, password: false, created_at: iso(world.now()) };
       world.people.push(person);
-      world.record("a", `person/${name}`, "stead.person.create.v1", actor(call), "invited", { after: { role: person.role } });
+      world.record("a", person.id, "stead.person.invited.v1", actor(call), "invited", { after: { role: person.role } });
       return newLink(person);
     },
     "PATCH /people/*": ({ parts, body }) => Object.assign(need(world.people.find((each) => each.id === parts[1]), "the person"), body),
@@ -161,7 +163,7 @@ export async function startBackend(options: { empty?: boolean; port?: number; no
         expires_at: iso(world.now() + Number(call.body.days ?? 90) * 86_400_000),
       };
       world.tokens.unshift(token);
-      world.record("a", `token/${token.id}`, "stead.token.create.v1", actor(call), "made in the UI", { after: { name: token.name, scopes: token.scopes } });
+      world.record("a", token.id, "stead.token.created.v1", actor(call), "made in the UI", { after: { name: token.name, scopes: token.scopes } });
       return { token, secret: `stead_${randomBytes(24).toString("hex")}` };
     },
     "DELETE /tokens/*": ({ parts }) => {
@@ -178,7 +180,7 @@ export async function startBackend(options: { empty?: boolean; port?: number; no
   };
   const view = (session: { person: string; csrf: string }): All["Session"] => {
     const person = world.people.find((each) => each.id === session.person)!;
-    return { person, actor: `person/${person.name}`, role: person.role, csrf: session.csrf, expires_at: iso(world.now() + 8 * 3_600_000) };
+    return { person, actor: `user:${person.id}`, role: person.role, csrf: session.csrf, expires_at: iso(world.now() + 8 * 3_600_000) };
   };
 
   function openStream(response: ServerResponse, start: (send: (data: unknown) => void) => () => void): void {

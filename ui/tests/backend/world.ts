@@ -17,6 +17,14 @@ export function random(seed: number): () => number {
   };
 }
 
+/** A prefix and 32 hexadecimal digits, as Stead makes them. */
+export function longId(prefix: string, seed: number): string {
+  const next = random(seed * 2654435761 + prefix.length);
+  next();
+  return `${prefix}_0197f2c4a0${Array.from({ length: 22 }, () => Math.floor(next() * 16).toString(16)).join("")}`;
+}
+const replicaId = (name: string, at: number): string => longId("rep", name.length * 131 + name.charCodeAt(1) * 7 + at);
+
 interface Thing {
   name: string;
   kind: All["Kind"];
@@ -40,7 +48,7 @@ const THINGS: Thing[] = [
   { name: "catalog", kind: "service", description: "Products, prices and search", owner: "team-catalog", tier: "important", needs: ["catalog.db"], wanted: 2, ready: 2, health: "healthy", rate: 61, errors: 0.0002, p50: 4.2 },
   { name: "cart", kind: "service", description: "Carts of signed-in and passing customers", owner: "team-storefront", tier: "important", needs: ["cart.cache", "catalog"], wanted: 2, ready: 2, health: "healthy", rate: 19, errors: 0, p50: 2.8 },
   { name: "checkout", kind: "service", description: "Takes orders, exactly once", owner: "team-orders", tier: "critical", needs: ["checkout.db", "payments", "cart"], wanted: 2, ready: 2, health: "healthy", rate: 6.4, errors: 0.018, p50: 38 },
-  { name: "payments", kind: "service", description: "Talks to the payment provider", owner: "team-orders", tier: "critical", needs: [], wanted: 2, ready: 1, health: "degraded", reason: "1 of 2 replicas is ready; payments-2 ended with exit code 3 four times in 10 minutes, next start in 40 s", rate: 6.1, errors: 0.031, p50: 92 },
+  { name: "payments", kind: "service", description: "Talks to the payment provider", owner: "team-orders", tier: "critical", needs: [], wanted: 2, ready: 1, health: "degraded", reason: "1 of 2 replicas is ready; a replica ended with exit code 3 four times in 10 minutes, next start in 40 s", rate: 6.1, errors: 0.031, p50: 92 },
   { name: "nightly-report", kind: "job", description: "Sales of the day, at 02:30", owner: "team-orders", tier: "standard", needs: ["checkout.db"], wanted: 0, ready: 0, health: "stopped", rate: 0, errors: 0, p50: 0 },
   { name: "catalog.db", kind: "postgres", description: "PostgreSQL 15 of catalog", owner: "team-catalog", tier: "important", needs: [], wanted: 1, ready: 1, health: "healthy", belongsTo: "catalog", rate: 0, errors: 0, p50: 0 },
   { name: "checkout.db", kind: "postgres", description: "PostgreSQL 15 of checkout", owner: "team-orders", tier: "critical", needs: [], wanted: 1, ready: 1, health: "healthy", belongsTo: "checkout", rate: 0, errors: 0, p50: 0 },
@@ -87,13 +95,13 @@ export class World {
       this.fillPlans();
       this.fillEvents();
     } else {
-      this.record("access", "person/per_owner", "stead.person.create.v1", "system", "the first start makes an owner", { after: { name: "ines", role: "admin" } });
+      this.record("access", "user:per_per_owner", "stead.person.invited.v1", "system:delivery", "the first start makes an owner", { after: { name: "ines", role: "admin" } });
     }
   }
 
   id(prefix: string): string {
     this.ids += 1;
-    return `${prefix}_0197f2c4${(0xa000 + this.ids).toString(16)}7d3e9f1b`;
+    return longId(prefix, this.ids);
   }
 
   listen(hear: (change: All["Change"]) => void): () => void {
@@ -124,7 +132,7 @@ export class World {
       number,
       state,
       created_at: iso(this.born - back),
-      created_by: which === 1 ? "person/jonas" : "person/ines",
+      created_by: which === 1 ? "user:per_jonas" : "user:per_ines",
       source: this.source(this.born - back, which),
       ...(thing.kind === "service" || thing.kind === "job" ? { artifact: `sha256:${"3fa9c1d27be4405e8c6a".repeat(4).slice(number, number + 64)}` } : {}),
       secrets: thing.name === "payments" ? [`payment-provider-key@${number > 12 ? 3 : 2}`] : [],
@@ -214,7 +222,7 @@ export class World {
     return Array.from({ length: thing.wanted }, (_, at): All["Replica"] => {
       const failing = thing.name === "payments" && at === 1;
       return {
-        id: `${thing.name}-${at + 1}`,
+        id: replicaId(thing.name, at),
         release: `rel_${thing.name}_14`,
         state: failing ? "exited" : "ready",
         since: iso(failing ? this.now() - 22_000 : since),
@@ -241,14 +249,14 @@ export class World {
 
   restart(name: string, actor: string, why?: string): void {
     this.restarted.set(name, this.now());
-    this.record("delivery", `service/${name}`, "stead.service.restart.v1", actor, why ?? "asked for", { before: { since: iso(this.born) }, after: { since: iso(this.now()) } });
+    this.record("delivery", `svc_${name}`, "stead.service.restarted.v1", actor, why ?? "asked for", { before: { since: iso(this.born) }, after: { since: iso(this.now()) } });
     this.announce("service", name);
     setTimeout(() => this.announce("service", name), 3_100).unref();
   }
 
   scale(name: string, replicas: number, actor: string, why?: string): void {
     const thing = this.find(name)!;
-    this.record("delivery", `service/${name}`, "stead.service.scale.v1", actor, why ?? "asked for", { before: { replicas: thing.wanted }, after: { replicas } });
+    this.record("delivery", `svc_${name}`, "stead.service.scaled.v1", actor, why ?? "asked for", { before: { replicas: thing.wanted }, after: { replicas } });
     thing.wanted = replicas;
     thing.ready = replicas;
     thing.health = replicas === 0 ? "stopped" : "healthy";
@@ -327,7 +335,7 @@ export class World {
     next();
     const thing = this.find(name);
     const pick = <T>(from: T[]): T => from[Math.floor(next() * from.length)]!;
-    const replica = `${name}-${1 + Math.floor(next() * Math.max(1, thing?.wanted ?? 1))}`;
+    const replica = replicaId(name, Math.floor(next() * Math.max(1, thing?.wanted ?? 1)));
     const trace = Math.floor(next() * 2 ** 32).toString(16).padStart(8, "0");
     const roll = next();
     const order = 48_000 + Math.floor(next() * 900);
@@ -365,7 +373,7 @@ export class World {
       environment: "default",
       state,
       created_at: iso(this.born - back),
-      created_by: which === 1 ? "person/jonas" : "person/ines",
+      created_by: which === 1 ? "user:per_jonas" : "user:per_ines",
       source: this.source(this.born - back, which),
       steps,
       summary: this.summary(steps),
@@ -441,7 +449,7 @@ export class World {
         state: "done",
         started_at: iso(this.born - 26 * MINUTE),
         ended_at: iso(this.born - 26 * MINUTE + 9_400),
-        started_by: "person/ines",
+        started_by: "user:per_ines",
         steps: steps([["pin the artifact of web", "done"], ["start web release 14", "done", "3 of 3 replicas ready"], ["move the traffic of web", "done"], ["stop web release 12", "done"]]),
       },
       {
@@ -450,7 +458,7 @@ export class World {
         state: "undone",
         started_at: iso(this.born - 3.2 * HOUR),
         ended_at: iso(this.born - 3.2 * HOUR + 71_000),
-        started_by: "person/mei",
+        started_by: "user:per_mei",
         problem: "web release 13 never became ready: GET /healthz answered 500 for 60 s (TypeError: Cannot read properties of undefined, reading 'ttl')",
         steps: steps([
           ["pin the artifact of web", "done"],
@@ -480,7 +488,7 @@ export class World {
     plan.state = "applied";
     plan.run = run.id;
     this.runs.unshift(run);
-    this.record("delivery", `plan/${plan.id}`, "stead.plan.apply.v1", actor, "applied from the UI", { after: { run: run.id } });
+    this.record("delivery", `plan/${plan.id}`, "stead.plan.applied.v1", actor, "applied from the UI", { after: { run: run.id } });
     this.announce("plan", plan.id);
     let at = 0;
     const timer = setInterval(() => {
@@ -533,21 +541,21 @@ export class World {
     for (let at = 70; at > 0; at -= 1) {
       const name = ["web", "catalog", "cart", "checkout"][at % 4]!;
       const back = 2 * days + at * 2.3 * HOUR;
-      const actor = at % 3 === 0 ? "person/jonas" : "token/tok_ci";
-      const planned = this.record("d", `plan/pln_old${at}`, "stead.plan.create.v1", actor, `${name}: its files differ`, { after: { change: 1 } }, back);
-      this.record("d", `service/${name}`, "stead.release.create.v1", actor, "its files differ", { before: { artifact: `sha256:${at}aa0` }, after: { artifact: `sha256:${at}bb1` } }, back - 20_000, planned);
+      const actor = at % 3 === 0 ? "user:per_jonas" : "token:tok_ci";
+      const planned = this.record("d", `plan/pln_old${at}`, "stead.plan.created.v1", actor, `${name}: its files differ`, { after: { change: 1 } }, back);
+      this.record("d", `svc_${name}`, "stead.release.created.v1", actor, "its files differ", { before: { artifact: `sha256:${at}aa0` }, after: { artifact: `sha256:${at}bb1` } }, back - 20_000, planned);
     }
-    const p = this.record("d", "plan/pln_failed", "stead.plan.create.v1", "person/mei", "web: run.environment.CACHE_TTL differs", { after: { change: 1, keep: 5 } }, 3.3 * HOUR);
-    const a = this.record("d", "plan/pln_failed", "stead.plan.apply.v1", "person/mei", "applied from the terminal", { after: { run: "run_failed" } }, 3.2 * HOUR, p);
-    const r = this.record("d", "service/web", "stead.release.create.v1", "person/mei", "its definition differs", { before: { run: { replicas: 3, environment: { NODE_ENV: "production", CACHE_TTL: "30s" } } }, after: { run: { replicas: 3, environment: { NODE_ENV: "production", CACHE_TTL: "" } } } }, 3.19 * HOUR, a);
-    this.record("d", "service/web", "stead.release.undo.v1", "system", "release 13 never became ready: GET /healthz answered 500 for 60 s", { before: { release: 13 }, after: { release: 12 }, evidence: { readiness_failures: 12, last_status: 500 } }, 3.18 * HOUR, r);
-    this.record("s", "secret/payment-provider-key", "stead.secret.set.v1", "person/ines", "the provider asked for a new key", { before: { version: 2 }, after: { version: 3 } }, 2 * HOUR);
-    const q = this.record("d", "plan/pln_done", "stead.plan.create.v1", "person/ines", "web: its files differ", { after: { change: 1, keep: 5 } }, 27 * MINUTE);
-    const b = this.record("d", "plan/pln_done", "stead.plan.apply.v1", "person/ines", "applied from the UI", { after: { run: "run_done" } }, 26.2 * MINUTE, q);
-    this.record("d", "service/web", "stead.release.create.v1", "person/ines", "its files differ", { before: { artifact: "sha256:11c0d5", number: 12 }, after: { artifact: "sha256:3fa9c1", number: 14 } }, 26 * MINUTE, b);
-    const e = this.record("d", "service/payments", "stead.replica.exit.v1", "system", "payments-2 ended with exit code 3", { after: { replica: "payments-2", code: 3, oom: false } }, 9 * MINUTE);
-    this.record("d", "service/payments", "stead.service.degrade.v1", "system", "1 of 2 replicas is ready", { before: { health: "healthy" }, after: { health: "degraded" }, evidence: { exits: 4, window_seconds: 600 } }, 8.9 * MINUTE, e);
-    this.record("d", "plan/pln_open", "stead.plan.create.v1", "person/ines", "recommend is new, web changes", { after: { create: 2, change: 1, replace: 1, remove: 1, keep: 5 } }, 4 * MINUTE);
+    const p = this.record("d", "plan/pln_failed", "stead.plan.created.v1", "user:per_mei", "web: run.environment.CACHE_TTL differs", { after: { change: 1, keep: 5 } }, 3.3 * HOUR);
+    const a = this.record("d", "plan/pln_failed", "stead.plan.applied.v1", "user:per_mei", "applied from the terminal", { after: { run: "run_failed" } }, 3.2 * HOUR, p);
+    const r = this.record("d", "svc_web", "stead.release.created.v1", "user:per_mei", "its definition differs", { before: { run: { replicas: 3, environment: { NODE_ENV: "production", CACHE_TTL: "30s" } } }, after: { run: { replicas: 3, environment: { NODE_ENV: "production", CACHE_TTL: "" } } } }, 3.19 * HOUR, a);
+    this.record("d", "svc_web", "stead.release.restored.v1", "system:delivery", "release 13 never became ready: GET /healthz answered 500 for 60 s", { before: { release: 13 }, after: { release: 12 }, evidence: { readiness_failures: 12, last_status: 500 } }, 3.18 * HOUR, r);
+    this.record("s", "secret/payment-provider-key", "stead.secret.set.v1", "user:per_ines", "the provider asked for a new key", { before: { version: 2 }, after: { version: 3 } }, 2 * HOUR);
+    const q = this.record("d", "plan/pln_done", "stead.plan.created.v1", "user:per_ines", "web: its files differ", { after: { change: 1, keep: 5 } }, 27 * MINUTE);
+    const b = this.record("d", "plan/pln_done", "stead.plan.applied.v1", "user:per_ines", "applied from the UI", { after: { run: "run_done" } }, 26.2 * MINUTE, q);
+    this.record("d", "svc_web", "stead.release.created.v1", "user:per_ines", "its files differ", { before: { artifact: "sha256:11c0d5", number: 12 }, after: { artifact: "sha256:3fa9c1", number: 14 } }, 26 * MINUTE, b);
+    const e = this.record("d", "svc_payments", "stead.replica.exited.v1", "system:delivery", "a replica ended with exit code 3", { after: { replica: replicaId("payments", 1), code: 3, oom: false } }, 9 * MINUTE);
+    this.record("d", "svc_payments", "stead.service.degraded.v1", "system:delivery", "1 of 2 replicas is ready", { before: { health: "healthy" }, after: { health: "degraded" }, evidence: { exits: 4, window_seconds: 600 } }, 8.9 * MINUTE, e);
+    this.record("d", "plan/pln_open", "stead.plan.created.v1", "user:per_ines", "recommend is new, web changes", { after: { create: 2, change: 1, replace: 1, remove: 1, keep: 5 } }, 4 * MINUTE);
   }
 
   // Secrets and access --------------------------------------------------------------------------
@@ -555,12 +563,12 @@ export class World {
   private fillSecrets(): void {
     const secret = (name: string, version: number, back: number, by: string, generated: boolean, used_by: string[]): All["Secret"] => ({ name, version, updated_at: iso(this.born - back), updated_by: by, generated, used_by });
     this.secrets = [
-      secret("payment-provider-key", 3, 2 * HOUR, "person/ines", false, ["payments"]),
-      secret("session-signing-key", 1, 40 * 24 * HOUR, "person/jonas", false, ["web", "checkout"]),
-      secret("smtp-password", 2, 12 * 24 * HOUR, "person/jonas", false, []),
-      secret("catalog.db/password", 4, 9 * 24 * HOUR, "system", true, ["catalog"]),
-      secret("checkout.db/password", 4, 9 * 24 * HOUR, "system", true, ["checkout", "nightly-report"]),
-      secret("cart.cache/password", 1, 40 * 24 * HOUR, "system", true, ["cart"]),
+      secret("payment-provider-key", 3, 2 * HOUR, "user:per_ines", false, ["payments"]),
+      secret("session-signing-key", 1, 40 * 24 * HOUR, "user:per_jonas", false, ["web", "checkout"]),
+      secret("smtp-password", 2, 12 * 24 * HOUR, "user:per_jonas", false, []),
+      secret("catalog.db/password", 4, 9 * 24 * HOUR, "system:delivery", true, ["catalog"]),
+      secret("checkout.db/password", 4, 9 * 24 * HOUR, "system:delivery", true, ["checkout", "nightly-report"]),
+      secret("cart.cache/password", 1, 40 * 24 * HOUR, "system:delivery", true, ["cart"]),
     ];
   }
 
@@ -587,7 +595,7 @@ export class World {
       scopes,
       environments: id === "tok_ci" ? ["default"] : [],
       created_at: iso(this.born - 30 * 24 * HOUR),
-      created_by: "person/ines",
+      created_by: "user:per_ines",
       expires_at: iso(this.born + days * 24 * HOUR),
       ...(used !== undefined ? { last_used_at: iso(this.born - used) } : {}),
     });

@@ -19,7 +19,7 @@ import { Once } from "./Once";
 type Role = Schemas["Role"];
 
 const ROLES: { value: Role; label: string; about: string }[] = [
-  { value: "viewer", label: "Viewer", about: "Sees everything but secrets, changes nothing" },
+  { value: "viewer", label: "Viewer", about: "Sees everything but the values of secrets, changes nothing" },
   { value: "operator", label: "Operator", about: "Plans, applies, restarts, scales, sets secrets" },
   { value: "admin", label: "Admin", about: "All of that, and people and tokens" },
 ];
@@ -85,7 +85,7 @@ export function People() {
                     New sign-in link
                   </Menu.Item>
                   <Menu.Item onClick={() => setChanging(person)}>Change role</Menu.Item>
-                  <Menu.Item component={Link} to={`/changes?actor=person/${encodeURIComponent(person.name)}`}>
+                  <Menu.Item component={Link} to={`/changes?actor=${encodeURIComponent(person.name)}`}>
                     What they changed
                   </Menu.Item>
                   <Menu.Divider />

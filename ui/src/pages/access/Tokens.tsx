@@ -9,17 +9,21 @@ import { change, useChange } from "../../api/queries";
 import { Confirm } from "../../parts/Confirm";
 import { Mark } from "../../parts/Health";
 import { List, type Column } from "../../parts/List";
+import { Actor, useNames } from "../../parts/names";
 import { Empty, Failure, ListSkeleton } from "../../parts/States";
 import { Time } from "../../parts/Time";
 import { tell } from "../../parts/tell";
-import { useMay } from "../../shell/may";
+import { outranks } from "../../shell/may";
 import { Once } from "./Once";
 
-const SCOPES = [
-  { value: "read", label: "read", about: "See services, plans, changes and logs" },
-  { value: "deploy", label: "deploy", about: "Plan, apply, restart and scale" },
-  { value: "secrets", label: "secrets", about: "Set and remove secrets, never read them" },
-  { value: "access", label: "access", about: "Invite people and make tokens" },
+/** A token has the role of its owner, limited to its scopes: what that role lacks is not offered. */
+const SCOPES: { value: string; role: Schemas["Role"]; about: string }[] = [
+  { value: "read", role: "viewer", about: "See services, plans, changes, logs, names of secrets" },
+  { value: "deploy", role: "operator", about: "Plan, apply, restart, scale, run jobs, remove services" },
+  { value: "exec", role: "operator", about: "Run commands beside a replica, and so see its secrets" },
+  { value: "secrets", role: "operator", about: "Set and remove secrets, never read them" },
+  { value: "access", role: "viewer", about: "One's own tokens; an admin's can let in people" },
+  { value: "machine", role: "admin", about: "Back up, upgrade and stop Stead, delete data" },
 ];
 const DAYS = [
   { value: "7", label: "in 7 days" },
@@ -30,7 +34,8 @@ const DAYS = [
 const SOON_MS = 7 * 24 * 3_600_000;
 
 export function Tokens() {
-  const admin = useMay("admin");
+  const role = q.useSession().data?.role;
+  const names = useNames();
   const tokens = useQuery(q.tokens);
   const [making, make] = useDisclosure(false);
   const [made, setMade] = useState<Schemas["CreatedToken"] | null>(null);
@@ -57,24 +62,20 @@ export function Tokens() {
       value: (token) => token.last_used_at,
       render: (token) => (token.last_used_at ? <Time at={token.last_used_at} /> : <span className="dim">never</span>),
     },
-    { key: "by", title: "Made by", wideOnly: true, value: (token) => token.created_by },
-    ...(admin
-      ? [
-          {
-            key: "act",
-            title: "Actions",
-            hiddenTitle: true,
-            sortable: false,
-            align: "right",
-            value: () => null,
-            render: (token) => (
-              <Button size="compact-xs" variant="subtle" color="red" onClick={() => setRevoking(token)} aria-label={`Revoke ${token.name}`}>
-                Revoke
-              </Button>
-            ),
-          } satisfies Column<Token>,
-        ]
-      : []),
+    { key: "by", title: "Made by", wideOnly: true, value: (token) => names.actor(token.created_by).label, render: (token) => <Actor of={token.created_by} /> },
+    {
+      key: "act",
+      title: "Actions",
+      hiddenTitle: true,
+      sortable: false,
+      align: "right",
+      value: () => null,
+      render: (token) => (
+        <Button size="compact-xs" variant="subtle" color="red" onClick={() => setRevoking(token)} aria-label={`Revoke ${token.name}`}>
+          Revoke
+        </Button>
+      ),
+    },
   ];
 
   if (tokens.isPending) return <ListSkeleton />;
@@ -87,13 +88,11 @@ export function Tokens() {
   }
   return (
     <>
-      {admin && (
-        <Group justify="end" mb="sm">
-          <Button leftSection={<IconPlus size={16} />} onClick={make.open}>
-            Create a token
-          </Button>
-        </Group>
-      )}
+      <Group justify="end" mb="sm">
+        <Button leftSection={<IconPlus size={16} />} onClick={make.open}>
+          Create a token
+        </Button>
+      </Group>
       <List
         name="Tokens"
         rows={tokens.data}
@@ -110,6 +109,7 @@ export function Tokens() {
       />
       <Modal opened={making} onClose={make.close} title="Create a token" closeButtonProps={{ "aria-label": "Close" }}>
         <TokenForm
+          role={role ?? "viewer"}
           close={make.close}
           done={(created) => {
             make.close();
@@ -136,7 +136,7 @@ function Expiry({ at }: { at: string }) {
   );
 }
 
-function TokenForm({ close, done }: { close: () => void; done: (created: Schemas["CreatedToken"]) => void }) {
+function TokenForm({ role, close, done }: { role: Schemas["Role"]; close: () => void; done: (created: Schemas["CreatedToken"]) => void }) {
   const all = q.useInfo().data?.environments ?? [];
   const [name, setName] = useState("");
   const [scopes, setScopes] = useState<string[]>(["read"]);
@@ -153,8 +153,8 @@ function TokenForm({ close, done }: { close: () => void; done: (created: Schemas
         <TextInput label="Name" description="What it is for, such as ci" value={name} onChange={(event) => setName(event.currentTarget.value)} required withAsterisk={false} autoComplete="off" data-autofocus />
         <Checkbox.Group label="It may" value={scopes} onChange={setScopes}>
           <Stack gap="xs" mt={6}>
-            {SCOPES.map((scope) => (
-              <Checkbox key={scope.value} value={scope.value} label={scope.label} description={scope.about} />
+            {SCOPES.filter((scope) => outranks(role, scope.role)).map((scope) => (
+              <Checkbox key={scope.value} value={scope.value} label={scope.value} description={scope.about} />
             ))}
           </Stack>
         </Checkbox.Group>

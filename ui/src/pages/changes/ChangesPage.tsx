@@ -1,10 +1,10 @@
-import { Button, SegmentedControl, Text, TextInput } from "@mantine/core";
-import { useDebouncedValue, useIntersection } from "@mantine/hooks";
+import { Autocomplete, Button, SegmentedControl, Text } from "@mantine/core";
+import { useIntersection } from "@mantine/hooks";
 import { useInfiniteQuery } from "@tanstack/react-query";
 import { IconHistory } from "@tabler/icons-react";
-import { useEffect, useMemo, useState } from "react";
+import { useEffect, useMemo } from "react";
 import { useSearchParams } from "react-router";
-import { readEvents, type EventFilter } from "../../api/queries";
+import { readEvents } from "../../api/queries";
 import { count } from "../../parts/figures";
 import { Page } from "../../parts/Page";
 import { Empty, Failure, ListSkeleton } from "../../parts/States";
@@ -12,11 +12,10 @@ import { useEnvironment } from "../../shell/environment";
 import classes from "./Changes.module.css";
 import { Entry } from "./Entry";
 import { ExportLedger } from "./ExportLedger";
+import { FIELDS, useFilter } from "./useFilter";
 import { Verify } from "./Verify";
 
-const FILTER_AFTER_MS = 300;
-const FIELDS = ["subject", "kind", "actor"] as const;
-const HINTS = { subject: "service/checkout", kind: "stead.release", actor: "person/ines" } as const;
+const LABELS = { subject: "Of what", kind: "Kind", actor: "By whom" } as const;
 
 /** The ledger: every change, who made it, why, and what caused it. */
 export function ChangesPage() {
@@ -24,7 +23,7 @@ export function ChangesPage() {
   const [params, setParams] = useSearchParams();
   const open = params.get("open");
   const order = params.get("order") ?? "newest";
-  const { words, setWord, filter } = useFilter(order === "newest");
+  const { words, setWord, filter, choices } = useFilter(order === "newest");
 
   const events = useInfiniteQuery({
     queryKey: ["events", "all", environment, filter],
@@ -47,13 +46,16 @@ export function ChangesPage() {
     <Page title="Changes" about="Every change, who made it, why, and what it was caused by" actions={<Verify />}>
       <div className={classes.bar}>
         {FIELDS.map((field, at) => (
-          <TextInput
+          <Autocomplete
             key={field}
             className={classes.field}
-            aria-label={`Only where the ${field} begins with`}
-            placeholder={`${field.charAt(0).toUpperCase()}${field.slice(1)}, e.g. ${HINTS[field]}`}
+            aria-label={LABELS[field]}
+            placeholder={LABELS[field]}
+            data={choices[field]}
+            limit={12}
             value={words[field]}
-            onChange={(event) => setWord(field, event.currentTarget.value)}
+            onChange={(word) => setWord(field, word)}
+            clearable
             {...(at === 0 ? { "data-page-search": true } : {})}
           />
         ))}
@@ -79,7 +81,7 @@ export function ChangesPage() {
         <div className="card">
           {filtered ? (
             <Empty icon={IconHistory} title="No change matches">
-              The filters compare from the beginning: <span className="mono">service/</span> finds all services.
+              Kinds are compared from their beginning, the rest as a whole: a name of a service or a person, or an id.
             </Empty>
           ) : (
             <Empty icon={IconHistory} title="Nothing has changed yet" command="stead up PATH">
@@ -121,34 +123,3 @@ function Elsewhere({ id }: { id: string }) {
     </Text>
   );
 }
-
-function useFilter(descending: boolean) {
-  const [params, setParams] = useSearchParams();
-  const [words, setWords] = useState(() => Object.fromEntries(FIELDS.map((field) => [field, params.get(field) ?? ""])) as Record<(typeof FIELDS)[number], string>);
-  const [settled] = useDebouncedValue(words, FILTER_AFTER_MS);
-  // A link within the page (a subject, an actor) changes the address under us.
-  const given = FIELDS.map((field) => params.get(field) ?? "").join("\n");
-  useEffect(() => {
-    const values = given.split("\n");
-    setWords((before) => (FIELDS.every((field, at) => before[field].trim() === values[at]) ? before : { subject: values[0] ?? "", kind: values[1] ?? "", actor: values[2] ?? "" }));
-  }, [given]);
-  useEffect(() => {
-    setParams(
-      (before) => {
-        for (const field of FIELDS) {
-          const word = settled[field].trim();
-          if (word) before.set(field, word);
-          else before.delete(field);
-        }
-        return before;
-      },
-      { replace: true, preventScrollReset: true },
-    );
-  }, [settled, setParams]);
-  const filter = useMemo<EventFilter>(() => {
-    const set = FIELDS.filter((field) => settled[field].trim() !== "").map((field) => [field, settled[field].trim()]);
-    return { ...Object.fromEntries(set), descending };
-  }, [settled, descending]);
-  return { words, setWord: (field: (typeof FIELDS)[number], word: string) => setWords((before) => ({ ...before, [field]: word })), filter };
-}
-

@@ -11,22 +11,24 @@ import {
   type Icon,
 } from "@tabler/icons-react";
 import { useQuery } from "@tanstack/react-query";
-import { useEffect, useRef } from "react";
+import { useEffect, useMemo, useRef } from "react";
 import { Link } from "react-router";
-import { api, take, type Event } from "../../api/client";
+import type { Event } from "../../api/client";
+import * as q from "../../api/queries";
 import { Diff } from "../../parts/Diff";
 import { Time } from "../../parts/Time";
+import { Actor, Subject, useNames } from "../../parts/names";
 import { yaml } from "../../parts/yaml";
 import classes from "./Changes.module.css";
-import { pageOf, words } from "./words";
+import { verbOf, words } from "./words";
 
 const SIGNS: [RegExp, Icon, string][] = [
-  [/(undo|revert|fail|degrade|exit|crash)/, IconArrowBackUp, "warn"],
-  [/(deny|refuse)/, IconShieldX, "bad"],
-  [/(create|add|start|invite)/, IconCirclePlus, "good"],
-  [/(remove|delete|stop|revoke)/, IconCircleMinus, "bad"],
-  [/(apply|run|restart)/, IconPlayerPlay, "busy"],
-  [/(set|change|update|scale|put)/, IconPencil, "busy"],
+  [/(fail|exit|crash|lost|undone|restored|degraded)/, IconArrowBackUp, "warn"],
+  [/(denied|refused)/, IconShieldX, "bad"],
+  [/(created|added|provided|invited|started|activated)/, IconCirclePlus, "good"],
+  [/(remov|deleted|stopped|revoked|ended)/, IconCircleMinus, "bad"],
+  [/(applied|run|restarted)/, IconPlayerPlay, "busy"],
+  [/(set|changed|updated|scaled)/, IconPencil, "busy"],
 ];
 
 interface Props {
@@ -43,18 +45,21 @@ export function Entry({ event, open, toggle, known }: Props) {
   useEffect(() => {
     if (first.current) row.current?.scrollIntoView({ block: "center" });
   }, []);
-  const verb = event.kind.split(".").slice(2).join(".");
+  const verb = verbOf(event.kind);
+  const names = useNames();
+  const subject = names.subject(event.subject);
+  const actor = names.actor(event.actor);
   const [, Sign, tone] = SIGNS.find(([pattern]) => pattern.test(verb)) ?? [null, IconPointFilled, "idle"];
   return (
     <li ref={row} className={classes.entry} data-open={open || undefined}>
-      <UnstyledButton className={classes.row} onClick={toggle} aria-expanded={open} aria-label={`${words(event.kind)}, ${event.subject}, by ${event.actor}`}>
+      <UnstyledButton className={classes.row} onClick={toggle} aria-expanded={open} aria-label={`${words(event.kind)}, ${subject.label}, by ${actor.label}`}>
         <IconChevronRight size={15} className={classes.chevron} aria-hidden />
         <Sign size={17} stroke={1.8} data-tone={tone} className={classes.sign} aria-hidden />
         <span className={classes.what}>
-          <b>{words(event.kind)}</b> <span className={classes.subject}>{event.subject}</span>
+          <b>{words(event.kind)}</b> <span className={classes.subject}>{subject.label}</span>
           <span className={classes.why}>{event.why}</span>
         </span>
-        <span className={classes.who}>{event.actor}</span>
+        <span className={classes.who}>{actor.label}</span>
         <span className={classes.when}>
           <Time at={event.at} />
         </span>
@@ -67,14 +72,15 @@ export function Entry({ event, open, toggle, known }: Props) {
 function Details({ event, known }: { event: Event; known: Event[] }) {
   const body = (event.body ?? {}) as Record<string, unknown>;
   const { before, after, ...rest } = body;
-  const page = pageOf(event.subject);
+  const names = useNames();
+  const subject = names.subject(event.subject);
   return (
     <div className={classes.details}>
       <Causes event={event} known={known} />
       {(before !== undefined || after !== undefined) && (
         <section>
           <h3>What changed</h3>
-          <Diff before={before} after={after} label={`Before and after of ${event.subject}`} />
+          <Diff before={before} after={after} label={`Before and after of ${subject.label}`} />
         </section>
       )}
       {Object.keys(rest).length > 0 && (
@@ -85,20 +91,13 @@ function Details({ event, known }: { event: Event; known: Event[] }) {
       )}
       <dl className={classes.facts}>
         <Fact name="Subject">
-          {page ? (
-            <Anchor component={Link} to={page} inherit>
-              {event.subject}
-            </Anchor>
-          ) : (
-            event.subject
-          )}{" "}
-          ·{" "}
+          <Subject of={event.subject} /> ·{" "}
           <Anchor component={Link} to={`/changes?subject=${encodeURIComponent(event.subject)}`} inherit>
             its other changes
           </Anchor>
         </Fact>
         <Fact name="By">
-          {event.actor} ·{" "}
+          <Actor of={event.actor} /> ·{" "}
           <Anchor component={Link} to={`/changes?actor=${encodeURIComponent(event.actor)}`} inherit>
             what else they changed
           </Anchor>
@@ -131,30 +130,27 @@ function Fact({ name, children }: { name: string; children: React.ReactNode }) {
 
 /** At most this many causes are followed back. */
 const CAUSES_MAX = 12;
+const CHAIN_MAX = 200;
 
 /** The chain that led here, first cause first; and what this one led to, as far as it is read. */
 function Causes({ event, known }: { event: Event; known: Event[] }) {
-  // A chain shares its correlation; those that are not on the page are looked for once, near this entry.
-  const missing = Boolean(event.causation) && !known.some((each) => each.id === event.causation);
-  const near = useQuery({
-    queryKey: ["causes", event.id],
-    enabled: missing,
-    staleTime: Number.POSITIVE_INFINITY,
-    queryFn: () => take(api.GET("/api/stead/v1/events", { params: { query: { environment: event.environment, limit: 200, descending: true } } })),
-  });
-  const all = new Map([...(near.data?.items ?? []), ...known].map((each) => [each.id, each]));
+  // What follows from one request shares its correlation.
+  const filter = useMemo(() => ({ correlation: event.correlation, all: true, limit: CHAIN_MAX }), [event.correlation]);
+  const chained = useQuery({ ...q.events(event.environment, filter), enabled: event.correlation !== "" });
+  const near = [...(chained.data?.items ?? []), ...known];
+  const all = new Map(near.map((each) => [each.id, each]));
   const chain: Event[] = [];
   for (let at: Event | undefined = event; at?.causation && chain.length < CAUSES_MAX; ) {
     at = all.get(at.causation);
     if (at) chain.unshift(at);
   }
-  const effects = known.filter((each) => each.causation === event.id);
+  const effects = [...all.values()].filter((each) => each.causation === event.id);
   if (chain.length === 0 && effects.length === 0 && !event.causation) return null;
   return (
     <section>
       <h3>How it came about</h3>
       <ol className={classes.chain}>
-        {event.causation && chain.length === 0 && !near.isFetching && (
+        {event.causation && chain.length === 0 && !chained.isFetching && (
           <li className="dim">
             caused by <span className="mono">{event.causation}</span>, which is further back
           </li>
@@ -163,7 +159,7 @@ function Causes({ event, known }: { event: Event; known: Event[] }) {
           <ChainLink key={cause.id} event={cause} />
         ))}
         <li aria-current="true">
-          <b>{words(event.kind)}</b> {event.subject}
+          <b>{words(event.kind)}</b> <Subject of={event.subject} />
         </li>
         {effects.map((effect) => (
           <ChainLink key={effect.id} event={effect} />
@@ -179,7 +175,11 @@ function ChainLink({ event }: { event: Event }) {
       <Anchor component={Link} to={`/changes?open=${event.id}`} inherit>
         {words(event.kind)}
       </Anchor>{" "}
-      {event.subject} <span className="dim">by {event.actor},</span> <Time at={event.at} />
+      <Subject of={event.subject} />{" "}
+      <span className="dim">
+        by <Actor of={event.actor} />,
+      </span>{" "}
+      <Time at={event.at} />
     </li>
   );
 }

@@ -1,46 +1,17 @@
-/** `stead.release.create.v1` in words: `release created`. */
-const PAST: Record<string, string> = {
-  set: "set",
-  put: "put",
-  undo: "undone",
-  begin: "begun",
-  stop: "stopped",
-  run: "run",
-  plan: "planned",
-  apply: "applied",
-  deny: "denied",
-  scale: "scaled",
-};
-
+/** `stead.release.created.v1` in words: `Release created`. */
 export function words(kind: string): string {
   const parts = kind.replace(/^stead\./, "").replace(/\.v\d+$/, "").split(".");
-  if (parts.length < 2) return kind;
-  const verb = parts.at(-1) ?? "";
-  const past = PAST[verb] ?? (/(ed|en|wn)$/.test(verb) ? verb : verb.endsWith("e") ? `${verb}d` : `${verb}ed`);
-  const text = `${parts.slice(0, -1).join(" ")} ${past}`.replaceAll("_", " ");
+  const text = parts.join(" ").replaceAll("_", " ");
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
-/** Where a subject of the ledger is shown. */
-export function pageOf(subject: string): string | null {
-  const at = subject.indexOf("/");
-  const kind = subject.slice(0, at);
-  const name = subject.slice(at + 1);
-  switch (kind) {
-    case "service":
-    case "need":
-      return `/services/${name}`;
-    case "plan":
-      return `/plans/${name}`;
-    case "run":
-      return `/runs/${name}`;
-    case "secret":
-      return `/secrets?q=${encodeURIComponent(name)}`;
-    case "person":
-      return "/access";
-    case "token":
-      return "/access/tokens";
-    default:
-      return null;
-  }
+/** The verb of a kind, which tells what sort of change it was. */
+export function verbOf(kind: string): string {
+  return kind.replace(/\.v\d+$/, "").split(".").at(-1) ?? "";
+}
+
+/** What somebody types as a kind, as the ledger spells it: `release` is `stead.release`. */
+export function kindOf(typed: string): string {
+  const word = typed.trim().toLowerCase().replaceAll(" ", ".");
+  return word === "" || word.startsWith("stead.") ? word : `stead.${word}`;
 }

@@ -9,6 +9,7 @@ import { change, useChange } from "../../api/queries";
 import { Confirm } from "../../parts/Confirm";
 import { count } from "../../parts/figures";
 import { Mark } from "../../parts/Health";
+import { Actor } from "../../parts/names";
 import { Page } from "../../parts/Page";
 import { Command, Failure, ListSkeleton, sentence } from "../../parts/States";
 import { Time } from "../../parts/Time";
@@ -53,6 +54,7 @@ export function PlanPage() {
 }
 
 function Body({ plan }: { plan: Plan }) {
+  const missing = plan.missing_blobs?.length ?? 0;
   return (
     <>
       {plan.state === "stale" && (
@@ -61,9 +63,9 @@ function Body({ plan }: { plan: Plan }) {
         </div>
       )}
       {plan.run && <RunCard id={plan.run} />}
-      <Warnings warnings={plan.warnings} />
-      {plan.missing_blobs.length > 0 && (
-        <Warnings warnings={[`${count(plan.missing_blobs.length, "file")} of its artifacts are not uploaded yet; stead up does that`]} />
+      <Warnings warnings={plan.warnings ?? []} />
+      {missing > 0 && (
+        <Warnings warnings={[`${count(missing, "file")} of its artifacts are not uploaded yet; stead up does that`]} />
       )}
       {ORDER.map((action) => (
         <Steps key={action} action={action} steps={plan.steps.filter((step) => step.action === action)} />
@@ -89,7 +91,7 @@ function Origin({ plan }: { plan: Plan }) {
         )}
       </span>
       <span>
-        planned by {plan.created_by} <Time at={plan.created_at} />
+        planned by <Actor of={plan.created_by} /> <Time at={plan.created_at} />
       </span>
       <span className="mono">{source.project}</span>
     </div>
@@ -133,13 +135,13 @@ function Steps({ action, steps }: { action: Schemas["Action"]; steps: Step[] }) 
               <div>
                 <b>{step.subject}</b> <span className="dim">{step.why}</span>
               </div>
-              {step.after.length > 0 && (
+              {step.after && step.after.length > 0 && (
                 <Text size="xs" c="dimmed">
                   after {step.after.join(", ")}
                 </Text>
               )}
-              <Fields changes={step.changes} />
-              <Warnings warnings={step.warnings} />
+              <Fields changes={step.changes ?? []} />
+              <Warnings warnings={step.warnings ?? []} />
             </div>
           </article>
         ))}
@@ -190,10 +192,10 @@ function Apply({ plan }: { plan: Plan }) {
   });
   if (!may) return null;
   const doing = plan.steps.filter((step) => step.action !== "keep");
-  const risky = doing.some((step) => step.action === "remove" || step.warnings.length > 0);
+  const risky = doing.some((step) => step.action === "remove" || (step.warnings ?? []).length > 0);
   return (
     <>
-      <Button leftSection={<IconPlayerPlay size={16} />} onClick={dialog.open} disabled={doing.length === 0 || plan.missing_blobs.length > 0}>
+      <Button leftSection={<IconPlayerPlay size={16} />} onClick={dialog.open} disabled={doing.length === 0 || (plan.missing_blobs ?? []).length > 0}>
         Apply
       </Button>
       <Confirm
@@ -206,7 +208,7 @@ function Apply({ plan }: { plan: Plan }) {
         effects={doing.map((step) => (
           <span key={step.subject}>
             {ACTION[step.action].title} <b>{step.subject}</b>
-            {step.warnings.map((warning) => (
+            {step.warnings?.map((warning) => (
               <Text key={warning} size="xs" c="var(--warn)">
                 {sentence(warning)}
               </Text>

@@ -7,6 +7,7 @@ import type { Plan, Run } from "../../api/client";
 import * as q from "../../api/queries";
 import { Mark } from "../../parts/Health";
 import { List, type Column, type Facet } from "../../parts/List";
+import { Actor, useNames } from "../../parts/names";
 import { Page } from "../../parts/Page";
 import { Empty, Failure, ListSkeleton } from "../../parts/States";
 import { Time } from "../../parts/Time";
@@ -21,7 +22,8 @@ export function PlansPage() {
   const environment = useEnvironment();
   const plans = useQuery(q.plans(environment));
   const runs = useQuery(q.runs(environment)).data;
-  const columns = useMemo(() => columnsOf(new Map(runs?.map((run) => [run.id, run]))), [runs]);
+  const names = useNames();
+  const columns = useMemo(() => columnsOf(new Map(runs?.map((run) => [run.id, run])), names), [runs, names]);
   return (
     <Page title="Plans" about="What would change, to review and apply, and what came of it">
       {plans.isPending && <ListSkeleton />}
@@ -51,7 +53,7 @@ export function PlansPage() {
   );
 }
 
-function columnsOf(runs: Map<string, Run>): Column<Plan>[] {
+function columnsOf(runs: Map<string, Run>, names: ReturnType<typeof useNames>): Column<Plan>[] {
   const outcome = (plan: Plan) => (plan.run ? runs.get(plan.run) : undefined);
   return [
     {
@@ -87,7 +89,7 @@ function columnsOf(runs: Map<string, Run>): Column<Plan>[] {
       },
     },
     { key: "commit", title: "Commit", wideOnly: true, value: (plan) => plan.source.commit, render: (plan) => <Commit source={plan.source} /> },
-    { key: "by", title: "By", wideOnly: true, value: (plan) => plan.created_by },
+    { key: "by", title: "By", wideOnly: true, value: (plan) => names.actor(plan.created_by).label, render: (plan) => <Actor of={plan.created_by} /> },
     { key: "at", title: "When", value: (plan) => plan.created_at, render: (plan) => <Time at={plan.created_at} /> },
   ];
 }

@@ -8,6 +8,7 @@ import * as q from "../../api/queries";
 import { change, useChange } from "../../api/queries";
 import { Confirm } from "../../parts/Confirm";
 import { Mark } from "../../parts/Health";
+import { Actor } from "../../parts/names";
 import { Failure, ListSkeleton, sentence } from "../../parts/States";
 import { lasting, Time, useNow } from "../../parts/Time";
 import { useEnvironment } from "../../shell/environment";
@@ -42,7 +43,7 @@ export function RunCard({ id, alone = false }: { id: string; alone?: boolean }) 
                 of <Anchor component={Link} to={`/plans/${found.plan}`} inherit>this plan</Anchor>,{" "}
               </>
             ) : null}
-            started by {found.started_by} <Time at={found.started_at} />, <Took run={found} />
+            started by <Actor of={found.started_by} /> <Time at={found.started_at} />, <Took run={found} />
           </Text>
         </Group>
         {!alone && (

@@ -9,6 +9,7 @@ import { change, useChange } from "../../api/queries";
 import { Confirm } from "../../parts/Confirm";
 import { Mark } from "../../parts/Health";
 import { List, type Column, type Facet } from "../../parts/List";
+import { Actor, useNames } from "../../parts/names";
 import { Page } from "../../parts/Page";
 import { Empty, Failure, ListSkeleton } from "../../parts/States";
 import { Time } from "../../parts/Time";
@@ -25,6 +26,7 @@ export function SecretsPage() {
   const environment = useEnvironment();
   const may = useMay("operator");
   const secrets = useQuery(q.secrets(environment));
+  const names = useNames();
   const [setting, setSetting] = useState<{ name: string | null } | null>(null);
   const [removing, setRemoving] = useState<Secret | null>(null);
 
@@ -56,7 +58,7 @@ export function SecretsPage() {
           ))
         ),
     },
-    { key: "by", title: "Set by", wideOnly: true, value: (secret) => secret.updated_by },
+    { key: "by", title: "Set by", wideOnly: true, value: (secret) => names.actor(secret.updated_by).label, render: (secret) => <Actor of={secret.updated_by} /> },
     { key: "at", title: "Set", value: (secret) => secret.updated_at, render: (secret) => <Time at={secret.updated_at} /> },
     ...(may
       ? [

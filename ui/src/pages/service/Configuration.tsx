@@ -60,8 +60,8 @@ export function Configuration({ service }: { service: ServiceDetail }) {
             ))}
           </dl>
         </Section>
-        <Section title="Links" empty={service.links.length === 0 ? "None stand in its stead.yaml." : null}>
-          {service.links.map((link) => (
+        <Section title="Links" empty={(service.links ?? []).length === 0 ? "None stand in its stead.yaml." : null}>
+          {service.links?.map((link) => (
             <div key={link.url}>
               <Anchor href={link.url} target="_blank" rel="noreferrer" size="sm">
                 {link.title} <IconExternalLink size={13} aria-label="opens in a new window" />

@@ -1,5 +1,6 @@
 import { memo, type ReactNode } from "react";
 import type { LogLine } from "../../api/client";
+import { shortId } from "../../parts/names";
 import { clockTime, exactTime } from "../../parts/Time";
 import classes from "./Logs.module.css";
 
@@ -20,7 +21,9 @@ const Line = memo(function Line({ line, mark, replicas }: { line: LogLine; mark:
       <time dateTime={line.at} title={exactTime(line.at)}>
         {clockTime(line.at)}
       </time>
-      {replicas && <span className={classes.replica}>{line.replica}</span>}
+      {replicas && <span className={classes.replica} title={line.replica}>
+          {shortId(line.replica)}
+        </span>}
       <span className={classes.sign} title={bad ? "stderr" : undefined}>
         {bad ? "err" : ""}
       </span>

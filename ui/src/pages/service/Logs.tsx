@@ -5,6 +5,7 @@ import { useCallback, useEffect, useLayoutEffect, useRef, useState } from "react
 import { useSearchParams } from "react-router";
 import type { ServiceDetail } from "../../api/client";
 import { count } from "../../parts/figures";
+import { shortId } from "../../parts/names";
 import { saveText } from "../../parts/save";
 import { Empty } from "../../parts/States";
 import { useEnvironment } from "../../shell/environment";
@@ -72,7 +73,7 @@ export function Logs({ service }: { service: ServiceDetail }) {
           placeholder="All replicas"
           clearable
           w={190}
-          data={[...new Set([...service.replicas.map((each) => each.id), ...(replica ? [replica] : [])])]}
+          data={[...new Set([...service.replicas.map((each) => each.id), ...(replica ? [replica] : [])])].map((id) => ({ value: id, label: shortId(id) }))}
           value={replica}
           onChange={(next) =>
             setParams((before) => (next ? before.set("replica", next) : before.delete("replica"), before), { replace: true, preventScrollReset: true })

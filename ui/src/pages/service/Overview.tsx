@@ -5,6 +5,7 @@ import { Link, useSearchParams } from "react-router";
 import type { ServiceDetail } from "../../api/client";
 import * as q from "../../api/queries";
 import { Failure } from "../../parts/States";
+import { Actor } from "../../parts/names";
 import { Time } from "../../parts/Time";
 import { words } from "../changes/words";
 import { useEnvironment } from "../../shell/environment";
@@ -27,7 +28,7 @@ export function Overview({ service }: { service: ServiceDetail }) {
   const [params, setParams] = useSearchParams();
   const span = SPANS.find((each) => each.value === params.get("span"))?.value ?? SPAN_DEFAULT;
   const traffic = useQuery({ ...q.traffic(environment, service.name, Number(span)), enabled: service.kind === "service" });
-  const filter = useMemo(() => ({ subject: `service/${service.name}`, descending: true, limit: CHANGES_SHOWN }), [service.name]);
+  const filter = useMemo(() => ({ subject: service.id, descending: true, limit: CHANGES_SHOWN }), [service.id]);
   const changes = useQuery(q.events(environment, filter));
 
   return (
@@ -76,7 +77,7 @@ export function Overview({ service }: { service: ServiceDetail }) {
             <Title order={2} id="lately">
               Latest changes
             </Title>
-            <Anchor component={Link} to={`/changes?subject=service/${service.name}`} size="sm">
+            <Anchor component={Link} to={`/changes?subject=${service.name}`} size="sm">
               All of them
             </Anchor>
           </div>
@@ -91,10 +92,10 @@ export function Overview({ service }: { service: ServiceDetail }) {
               {changes.data?.items.map((event) => (
                 <li key={event.id}>
                   <span>
-                    <Anchor component={Link} to={`/changes?subject=service/${service.name}&open=${event.id}`} inherit fw={560}>
+                    <Anchor component={Link} to={`/changes?subject=${service.name}&open=${event.id}`} inherit fw={560}>
                       {words(event.kind)}
                     </Anchor>{" "}
-                    <span className="dim">by {event.actor}</span>
+                    <span className="dim">by <Actor of={event.actor} /></span>
                     <br />
                     <span className="break">{event.why}</span>
                   </span>

@@ -6,6 +6,7 @@ import type { Release, Schemas, ServiceDetail } from "../../api/client";
 import { Diff } from "../../parts/Diff";
 import { Mark, type Tone } from "../../parts/Health";
 import { List, type Column } from "../../parts/List";
+import { Actor, useNames } from "../../parts/names";
 import { Empty } from "../../parts/States";
 import { Time } from "../../parts/Time";
 
@@ -17,6 +18,7 @@ const STATES: Record<Schemas["ReleaseState"], { tone: Tone; icon: Icon; label: s
 };
 
 export function Releases({ service }: { service: ServiceDetail }) {
+  const names = useNames();
   const [pair, setPair] = useState<{ from: string; to: string } | null>(null);
   const before = (release: Release): Release | undefined => service.releases.find((each) => each.number < release.number);
   const columns: Column<Release>[] = [
@@ -46,7 +48,7 @@ export function Releases({ service }: { service: ServiceDetail }) {
       render: (release) => <Commit source={release.source} />,
     },
     { key: "author", title: "Author", wideOnly: true, value: (release) => release.source.author, render: (release) => (release.source.author ?? "–").replace(/ <.*/, "") },
-    { key: "by", title: "By", wideOnly: true, value: (release) => release.created_by },
+    { key: "by", title: "By", wideOnly: true, value: (release) => names.actor(release.created_by).label, render: (release) => <Actor of={release.created_by} /> },
     { key: "at", title: "When", value: (release) => release.created_at, render: (release) => <Time at={release.created_at} /> },
     {
       key: "compare",
@@ -89,7 +91,7 @@ function Compare(props: { service: ServiceDetail; from: string; to: string; choo
       </Group>
       <Diff before={content(find(from))} after={content(find(to))} label="What differs" />
       <Text size="xs" c="dimmed" mt="sm">
-        The exact fields that changed stand in the <Anchor component={Link} to={`/changes?subject=service/${service.name}`} inherit>ledger</Anchor>.
+        The exact fields that changed stand in the <Anchor component={Link} to={`/changes?subject=${service.name}`} inherit>ledger</Anchor>.
       </Text>
     </>
   );

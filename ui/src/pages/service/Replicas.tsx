@@ -14,6 +14,7 @@ import { Link } from "react-router";
 import type { Replica, Schemas, ServiceDetail } from "../../api/client";
 import { bytes, cores } from "../../parts/figures";
 import { Mark, type Tone } from "../../parts/Health";
+import { shortId } from "../../parts/names";
 import { Time, Uptime } from "../../parts/Time";
 import classes from "./Service.module.css";
 
@@ -73,9 +74,9 @@ function Row({ service, replica, release }: { service: string; replica: Replica;
     <Table.Tr>
       <Table.Td>
         <Anchor component={Link} to={`/services/${service}/logs?replica=${encodeURIComponent(replica.id)}`} inherit fw={560}>
-          {replica.id}
+          <span title={replica.id}>{shortId(replica.id)}</span>
         </Anchor>
-        {replica.notes.map((note) => (
+        {replica.notes?.map((note) => (
           <Text key={note} size="xs" c="dimmed" maw={280}>
             {note}
           </Text>
@@ -101,14 +102,14 @@ function Row({ service, replica, release }: { service: string; replica: Replica;
       </Table.Td>
       <Table.Td data-align="right">{runs ? <Memory used={replica.memory_bytes} max={replica.memory_bytes_max ?? null} /> : "–"}</Table.Td>
       <Table.Td>
-        {replica.checks.map((check) => (
+        {replica.checks?.map((check) => (
           <Tooltip key={check.name} label={check.message} disabled={!check.message}>
             <div>
               <Mark plain tone={check.ok ? "good" : "bad"} icon={check.ok ? IconCheck : IconX} label={check.ok ? check.name : `${check.name}, failed ${check.failures} times`} />
             </div>
           </Tooltip>
         ))}
-        {replica.checks.length === 0 && <span className="dim">none</span>}
+        {(replica.checks ?? []).length === 0 && <span className="dim">none</span>}
       </Table.Td>
       <Table.Td data-align="right" className="num" visibleFrom="md">
         {replica.pid ?? "–"}

@@ -36,7 +36,7 @@ export function ServicePage() {
       <Page title={name}>
         <div className="card">
           <Empty icon={IconBoxOff} title={`There is no ${name} in ${environment}`} action={<Anchor component={Link} to="/services">See all services</Anchor>}>
-            It may have been removed; the <Anchor component={Link} to={`/changes?subject=service/${name}`}>ledger</Anchor> knows.
+            It may have been removed; the <Anchor component={Link} to={`/changes?subject=${name}`}>ledger</Anchor> knows.
           </Empty>
         </div>
       </Page>
