@@ -1,13 +1,23 @@
-// Bundles each service with all it uses into SERVICE/dist/server.mjs. A service that may keep its
-// records in SQLite gets the engine beside it, as the one file that can't be bundled.
+// Bundles services (all, or those named as arguments) with all they use into SERVICE/dist/server.mjs.
+// A service that may keep its records in SQLite gets the engine beside it, as the one file that
+// can't be bundled. On a fresh checkout it first installs what the build needs.
 
-import { copyFileSync, mkdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { build } from "esbuild";
 
 const here = dirname(fileURLToPath(import.meta.url));
-const services = ["web", "catalog", "cart", "checkout", "payments"];
+const all = ["web", "catalog", "cart", "checkout", "payments"];
+const services = process.argv.length > 2 ? process.argv.slice(2) : all;
+for (const name of services) if (!all.includes(name)) throw new Error(`there is no service "${name}"`);
+
+if (!existsSync(join(here, "node_modules/.package-lock.json"))) {
+  console.log("installing what the build needs");
+  const { status } = spawnSync("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"], { cwd: here, stdio: "inherit" });
+  if (status !== 0) process.exit(status ?? 1);
+}
+const { build } = await import("esbuild");
 const withSqlite = new Set(["catalog", "checkout", "payments"]);
 
 const isMusl = process.platform === "linux" && !process.report.getReport().header.glibcVersionRuntime;
