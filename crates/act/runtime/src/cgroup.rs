@@ -343,4 +343,41 @@ broken";
         assert!(Group::adopt(&dirs, "").dirs().is_empty());
         assert!(Group::adopt(&dirs, "rep_2").dirs().is_empty());
     }
+
+    /// The files of version 2 as the kernel names them, in a plain directory.
+    #[test]
+    fn version_2_is_limited_and_read_by_its_own_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let put = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+        for name in ["memory.max", "memory.swap.max", "memory.oom.group", "cpu.max", "pids.max"] {
+            put(name, "");
+        }
+        put("cpu.stat", "usage_usec 1234\nuser_usec 1000\n");
+        put("memory.current", "5000\n");
+        put("memory.stat", "anon 1\ninactive_file 1000\n");
+        put("memory.events", "low 0\noom 3\noom_kill 2\noom_group_kill 1\n");
+        put("pids.current", "7\n");
+        let mut group = Group { dirs: vec![dir.path().into()], ..Group::default() };
+        let limits = Limits {
+            memory: Some(base::units::Bytes::mib(48)),
+            cpu: Some(base::units::Cpu::millis(250)),
+            processes: Some(9),
+            open_files: None,
+        };
+        let mut notes = Vec::new();
+        group.limit(&limits, &mut notes);
+        assert!(notes.is_empty() && group.memory_limited && group.processes_limited, "{notes:?}");
+        let got = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
+        assert_eq!(got("memory.max"), (48 << 20).to_string());
+        assert_eq!((got("cpu.max"), got("pids.max")), ("25000 100000".into(), "9".into()));
+        assert_eq!((got("memory.swap.max"), got("memory.oom.group")), ("0".into(), "1".into()));
+        assert_eq!(group.oom_kills(), 2);
+        let usage = Usage { cpu_us: 1234, memory_bytes: 4000, processes: 7 };
+        assert_eq!(group.usage(), Some(usage));
+
+        let mut bare = Group::default();
+        bare.limit(&limits, &mut notes);
+        assert_eq!(notes.len(), 3, "each limit that is not kept is said: {notes:?}");
+        assert!(!bare.memory_limited && bare.usage().is_none());
+    }
 }
