@@ -28,6 +28,7 @@ use tasks::Shutdown;
 use tokio::sync::{Notify, mpsc, watch};
 
 pub(crate) use turn::start_one;
+pub use routes::PUBLIC;
 pub use world::{Rollout, ServiceNow, World};
 
 use crate::{

@@ -64,8 +64,12 @@ fn unauthenticated() -> Problem {
 pub(crate) async fn guard(State(ports): State<Ports>, mut request: Request, next: Next) -> Response {
     let matched = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let Some(gate) = matched.as_deref().and_then(|path| routes::gate(request.method(), path)) else {
-        return Failure(Problem::new(Class::Denied, "access.no_rule", "this route has no rule, so it is closed"))
-            .into_response();
+        return Failure(Problem::new(
+            Class::Denied,
+            "access.no_rule",
+            "this route has no rule, so it is closed",
+        ))
+        .into_response();
     };
     if let Err(failure) = same_origin(&ports, request.method(), request.headers()) {
         return failure.into_response();
@@ -94,11 +98,8 @@ async fn authorize(
         .credential()
         .map_err(|error| Failure::of(&error))?
         .ok_or_else(|| Failure(unauthenticated()))?;
-    let found = ports
-        .access
-        .authenticate(&ports.tenant, &credential)
-        .await
-        .map_err(|error| Failure::of(&error))?;
+    let found =
+        ports.access.authenticate(&ports.tenant, &credential).await.map_err(|error| Failure::of(&error))?;
     let principal = found.principal;
     let resource = match action.reach() {
         access::Reach::Environment => Resource::environment(&scope),
@@ -142,13 +143,20 @@ fn same_origin(ports: &Ports, method: &Method, headers: &HeaderMap) -> Result<()
     if is_safe(method) {
         return Ok(());
     }
-    let Some(origin) = headers.get(header::ORIGIN).and_then(|value| value.to_str().ok()) else { return Ok(()) };
+    let Some(origin) = headers.get(header::ORIGIN).and_then(|value| value.to_str().ok()) else {
+        return Ok(());
+    };
     let host = headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let own = origin == ports.base_url || origin.split_once("://").is_some_and(|(_, authority)| authority == host);
+    let own =
+        origin == ports.base_url || origin.split_once("://").is_some_and(|(_, authority)| authority == host);
     if own {
         return Ok(());
     }
-    Err(Failure(Problem::new(Class::Denied, "access.origin", format!("a change from {origin} is not let in"))))
+    Err(Failure(Problem::new(
+        Class::Denied,
+        "access.origin",
+        format!("a change from {origin} is not let in"),
+    )))
 }
 
 /// The environment in the query, else the default one.
@@ -157,7 +165,9 @@ fn environment(uri: &Uri) -> Result<Environment, Failure> {
     let given = query.split('&').find_map(|pair| pair.strip_prefix("environment="));
     match given {
         None | Some("") => Ok(Environment::default()),
-        Some(name) => Environment::parse(name).map_err(|error| Failure::invalid(format!("environment: {error}"))),
+        Some(name) => {
+            Environment::parse(name).map_err(|error| Failure::invalid(format!("environment: {error}")))
+        }
     }
 }
 

@@ -40,7 +40,8 @@ pub trait Machine: Send + Sync + std::fmt::Debug {
 
     /// Takes in artifact files: a tar stream whose entries are named by digest. Gives the number of
     /// files that were new.
-    fn upload(&self, body: BoxStream<'static, Result<Bytes, Problem>>) -> BoxFuture<'_, Result<u64, Problem>>;
+    fn upload(&self, body: BoxStream<'static, Result<Bytes, Problem>>)
+    -> BoxFuture<'_, Result<u64, Problem>>;
 
     /// Writes a backup of Stead's own state and gives its path.
     fn backup(&self) -> BoxFuture<'_, Result<PathBuf, Problem>>;

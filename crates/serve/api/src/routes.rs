@@ -118,7 +118,12 @@ mod tests {
             .unwrap()
             .iter()
             .flat_map(|(path, methods)| {
-                methods.as_object().unwrap().keys().map(|method| (method.to_uppercase(), path.clone())).collect::<Vec<_>>()
+                methods
+                    .as_object()
+                    .unwrap()
+                    .keys()
+                    .map(|method| (method.to_uppercase(), path.clone()))
+                    .collect::<Vec<_>>()
             })
             .collect();
         let routed: BTreeSet<(String, String)> =
@@ -129,7 +134,11 @@ mod tests {
 
     #[test]
     fn only_these_are_open() {
-        let open: Vec<_> = TABLE.iter().filter(|route| route.gate == Gate::Open).map(|route| (route.method, route.path)).collect();
+        let open: Vec<_> = TABLE
+            .iter()
+            .filter(|route| route.gate == Gate::Open)
+            .map(|route| (route.method, route.path))
+            .collect();
         assert_eq!(open, [("GET", "/health"), ("GET", "/ready"), ("POST", "/session")]);
     }
 }

@@ -37,13 +37,18 @@ impl Local {
             return Ok(None);
         }
         let folder = file.folder();
-        let scanned = blob::scan(&folder, &Rules::default()).map_err(|error| {
-            let problem = Problem::from_fault(&error);
-            Problem::new(problem.class, problem.code, format!("files of `{}`: {}", file.base().name, problem.message))
+        let scanned =
+            blob::scan(&folder, &Rules::default()).map_err(|error| {
+                let problem = Problem::from_fault(&error);
+                Problem::new(
+                    problem.class,
+                    problem.code,
+                    format!("files of `{}`: {}", file.base().name, problem.message),
+                )
                 .with_hint(problem.hint.unwrap_or_else(|| {
                     format!("`.steadignore` in {} says what to leave out", folder.display())
                 }))
-        })?;
+            })?;
         Ok(Some(Self { folder, tree: scanned.tree }))
     }
 
@@ -94,7 +99,8 @@ pub(crate) async fn upload(client: &Client, trees: &[Local], missing: &[String])
     let packing = tokio::task::spawn_blocking(move || pack(&files, out));
     let body = tokio_stream::wrappers::ReceiverStream::new(parts).boxed();
     let sent = client.put_artifacts(body).await.map_err(crate::failed);
-    let packed = packing.await.map_err(|error| Problem::new(Class::Internal, "cli.upload", error.to_string()))?;
+    let packed =
+        packing.await.map_err(|error| Problem::new(Class::Internal, "cli.upload", error.to_string()))?;
     let count = sent?;
     packed?;
     Ok(count)
@@ -108,10 +114,9 @@ fn pack(files: &BTreeMap<String, PathBuf>, out: mpsc::Sender<std::io::Result<Byt
                 .with_hint("it changed while it was read; run the command again")
         })?;
     }
-    archive
-        .into_inner()
-        .and_then(|mut parts| parts.flush())
-        .map_err(|error| Problem::new(Class::Unavailable, "cli.upload", format!("the upload broke off: {error}")))
+    archive.into_inner().and_then(|mut parts| parts.flush()).map_err(|error| {
+        Problem::new(Class::Unavailable, "cli.upload", format!("the upload broke off: {error}"))
+    })
 }
 
 fn add(archive: &mut tar::Builder<Parts>, digest: &str, path: &Path) -> std::io::Result<()> {

@@ -22,17 +22,29 @@ pub(crate) async fn status(client: &Client, global: &Global, args: Status) -> Re
         let healthy = match &args.service {
             Some(name) => {
                 let detail = client.get_service(name).await.map_err(failed)?;
-                if json(global) { print_json(&detail) } else { println!("{}", render::service(&detail)) }
+                if json(global) {
+                    print_json(&detail)
+                } else {
+                    println!("{}", render::service(&detail))
+                }
                 matches!(detail.service.health, Health::Healthy | Health::Stopped)
             }
             None => {
                 let services = client.get_services().await.map_err(failed)?;
-                if json(global) { print_json(&services) } else { print!("{}", render::services(&services)) }
+                if json(global) {
+                    print_json(&services)
+                } else {
+                    print!("{}", render::services(&services))
+                }
                 services.iter().all(|service| matches!(service.health, Health::Healthy | Health::Stopped))
             }
         };
         if !args.watch {
-            return Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::from(Class::Unavailable.exit_status()) });
+            return Ok(if healthy {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::from(Class::Unavailable.exit_status())
+            });
         }
         let mut changes = client.get_stream().await.map_err(failed)?;
         let _ = changes.next().await; // Says that it listens.
@@ -81,9 +93,9 @@ fn moment(text: &str) -> Result<String, Problem> {
         let back = i64::try_from(span.get().as_nanos()).unwrap_or(i64::MAX);
         return Ok(Timestamp::from_nanos(base::Clock::now(&now).nanos().saturating_sub(back)).to_string());
     }
-    text.parse::<Timestamp>()
-        .map(|time| time.to_string())
-        .map_err(|error| Problem::new(Class::Invalid, "cli.since", error.to_string()).with_hint("10m, or 2026-01-02T03:04:05Z"))
+    text.parse::<Timestamp>().map(|time| time.to_string()).map_err(|error| {
+        Problem::new(Class::Invalid, "cli.since", error.to_string()).with_hint("10m, or 2026-01-02T03:04:05Z")
+    })
 }
 
 pub(crate) async fn events(client: &Client, global: &Global, args: Events) -> Result<(), Problem> {
@@ -144,7 +156,14 @@ fn show(event: &Event, global: &Global) {
     }
     let cause = event.causation.as_ref().map(|id| format!("  <- {}", &id[id.len().saturating_sub(8)..]));
     let id = &event.id[event.id.len().saturating_sub(8)..];
-    println!("{} {id} {:28} {}  by {}{}", event.at, event.kind, event.why, event.actor, cause.unwrap_or_default());
+    println!(
+        "{} {id} {:28} {}  by {}{}",
+        event.at,
+        event.kind,
+        event.why,
+        event.actor,
+        cause.unwrap_or_default()
+    );
 }
 
 /// Exit status 1 when the ledger is not as it was written.

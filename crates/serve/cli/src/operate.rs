@@ -21,7 +21,10 @@ pub(crate) async fn restart(client: &Client, args: Restart) -> Result<(), Proble
 pub(crate) async fn scale(client: &Client, args: Scale) -> Result<(), Problem> {
     let wish = ScaleTo { replicas: args.replicas, why: args.why };
     client.post_service_scale(&args.service, &wish).await.map_err(failed)?;
-    eprintln!("`{}` goes to {} replicas; the next `stead up` goes back to what its file says", args.service, args.replicas);
+    eprintln!(
+        "`{}` goes to {} replicas; the next `stead up` goes back to what its file says",
+        args.service, args.replicas
+    );
     Ok(())
 }
 
@@ -56,8 +59,12 @@ pub(crate) fn init(args: Init) -> Result<(), Problem> {
         return Ok(());
     }
     if target.exists() && !args.force {
-        return Err(Problem::new(Class::Conflict, "cli.init", format!("{} exists already", target.display()))
-            .with_hint("look at what would be written with `stead init --print`; `--force` replaces the file"));
+        return Err(Problem::new(
+            Class::Conflict,
+            "cli.init",
+            format!("{} exists already", target.display()),
+        )
+        .with_hint("look at what would be written with `stead init --print`; `--force` replaces the file"));
     }
     std::fs::write(&target, &detected.text).map_err(failed)?;
     eprintln!("\nwrote {}; look at it, then `stead up {}`", target.display(), args.path.display());
@@ -91,9 +98,9 @@ pub(crate) async fn upgrade(client: &Client, program: Option<PathBuf>) -> Result
         None => std::env::current_exe()
             .map_err(|error| Problem::new(Class::Internal, "cli.program", error.to_string()))?,
     };
-    let program = program
-        .canonicalize()
-        .map_err(|error| Problem::new(Class::Invalid, "cli.program", format!("{}: {error}", program.display())))?;
+    let program = program.canonicalize().map_err(|error| {
+        Problem::new(Class::Invalid, "cli.program", format!("{}: {error}", program.display()))
+    })?;
     client.post_machine_upgrade(&Upgrade { path: program.display().to_string() }).await.map_err(failed)?;
     eprintln!("going over to {}; services stay up", program.display());
     Ok(())
@@ -108,8 +115,9 @@ pub(crate) async fn stop(global: &Global, args: Stop, host: &dyn Host) -> Result
         }
         None if args.everything => host.stop_everything(global.data()).await?,
         None => {
-            return Err(Problem::new(Class::NotFound, "cli.no_server", "no server runs here")
-                .with_hint("`stead stop --everything` also stops workloads that an earlier server left running"));
+            return Err(Problem::new(Class::NotFound, "cli.no_server", "no server runs here").with_hint(
+                "`stead stop --everything` also stops workloads that an earlier server left running",
+            ));
         }
     }
     if !json(global) {

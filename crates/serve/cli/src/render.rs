@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use delivery_api::{Action, FieldChange, Health, Plan, ReplicaState, RunStep, Service, ServiceDetail, StepState};
+use delivery_api::{
+    Action, FieldChange, Health, Plan, ReplicaState, RunStep, Service, ServiceDetail, StepState,
+};
 use serde_json::Value;
 
 /// Longest value shown in a difference.
@@ -164,7 +166,13 @@ pub(crate) fn service(detail: &ServiceDetail) -> String {
         let _ = writeln!(text, "reached by {}: {}", endpoint.audience, endpoint.url);
     }
     for binding in &detail.bindings {
-        let _ = writeln!(text, "needs {} ({}) as {}", binding.need, binding.target, binding.environment.join(", "));
+        let _ = writeln!(
+            text,
+            "needs {} ({}) as {}",
+            binding.need,
+            binding.target,
+            binding.environment.join(", ")
+        );
     }
     let replicas = detail
         .replicas
@@ -184,7 +192,9 @@ pub(crate) fn service(detail: &ServiceDetail) -> String {
         })
         .collect();
     let _ = write!(text, "\n{}\n", table(&["REPLICA", "STATE", "PORT", "CORES", "MEMORY", "NOTE"], replicas));
-    for note in detail.replicas.iter().flat_map(|replica| &replica.notes).collect::<std::collections::BTreeSet<_>>() {
+    for note in
+        detail.replicas.iter().flat_map(|replica| &replica.notes).collect::<std::collections::BTreeSet<_>>()
+    {
         let _ = writeln!(text, "note: {note}");
     }
     let releases = detail
@@ -246,7 +256,13 @@ mod tests {
 
     #[test]
     fn columns_line_up_and_empty_ones_at_the_end_go() {
-        let rows = vec![vec!["web".into(), "healthy".into(), String::new()], vec!["checkout".into(), "down".into(), String::new()]];
-        assert_eq!(table(&["NAME", "HEALTH", "WHY"], rows), "NAME      HEALTH\nweb       healthy\ncheckout  down\n");
+        let rows = vec![
+            vec!["web".into(), "healthy".into(), String::new()],
+            vec!["checkout".into(), "down".into(), String::new()],
+        ];
+        assert_eq!(
+            table(&["NAME", "HEALTH", "WHY"], rows),
+            "NAME      HEALTH\nweb       healthy\ncheckout  down\n"
+        );
     }
 }

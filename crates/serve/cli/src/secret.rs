@@ -18,8 +18,9 @@ pub(crate) async fn run(client: &Client, global: &Global, args: Secret) -> Resul
     match args {
         Secret::Set { name, from_file } => {
             let value = match from_file {
-                Some(path) => std::fs::read_to_string(&path)
-                    .map_err(|error| Problem::new(Class::Invalid, "cli.secret", format!("{}: {error}", path.display())))?,
+                Some(path) => std::fs::read_to_string(&path).map_err(|error| {
+                    Problem::new(Class::Invalid, "cli.secret", format!("{}: {error}", path.display()))
+                })?,
                 None => ask(&name)?,
             };
             let version = client.put_secret(&name, &SetSecret { value }).await.map_err(failed)?;
@@ -35,7 +36,8 @@ pub(crate) async fn run(client: &Client, global: &Global, args: Secret) -> Resul
                 let rows = secrets
                     .iter()
                     .map(|secret| {
-                        let by = if secret.generated { "generated".to_owned() } else { secret.updated_by.clone() };
+                        let by =
+                            if secret.generated { "generated".to_owned() } else { secret.updated_by.clone() };
                         vec![
                             secret.name.clone(),
                             secret.version.to_string(),

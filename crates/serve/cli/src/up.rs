@@ -59,7 +59,9 @@ pub(crate) async fn up(global: &Global, args: Up, host: &dyn Host) -> Result<Exi
     let services = wait_healthy(&client, &names).await?;
     finish(&client, global, &server, services, started).await?;
     if !args.detach && !json(global) && std::io::stdout().is_terminal() {
-        eprintln!("everything goes on in the background; `stead logs NAME -f` follows, `stead down` stops it");
+        eprintln!(
+            "everything goes on in the background; `stead logs NAME -f` follows, `stead down` stops it"
+        );
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -121,9 +123,9 @@ fn build(global: &Global, workspace: &Workspace) -> Result<(), Problem> {
     for file in &workspace.services {
         let service = file.in_environment(&environment);
         for command in service.run.iter().flat_map(|run| &run.build) {
-            let words = command
-                .argv(|_| None)
-                .map_err(|_| Problem::new(Class::Invalid, "cli.build", "a build command takes no references"))?;
+            let words = command.argv(|_| None).map_err(|_| {
+                Problem::new(Class::Invalid, "cli.build", "a build command takes no references")
+            })?;
             let Some((program, arguments)) = words.split_first() else { continue };
             eprintln!("building `{}`: {command}", service.name);
             let status = std::process::Command::new(program)
@@ -132,8 +134,12 @@ fn build(global: &Global, workspace: &Workspace) -> Result<(), Problem> {
                 .stdout(std::io::stderr())
                 .status()
                 .map_err(|error| {
-                    Problem::new(Class::Invalid, "cli.build", format!("`{command}` of `{}`: {error}", service.name))
-                        .with_hint("install the program, or build by hand and use `--no-build`")
+                    Problem::new(
+                        Class::Invalid,
+                        "cli.build",
+                        format!("`{command}` of `{}`: {error}", service.name),
+                    )
+                    .with_hint("install the program, or build by hand and use `--no-build`")
                 })?;
             if !status.success() {
                 return Err(Problem::new(
@@ -177,8 +183,12 @@ async fn make_plan(
 
 fn confirm(question: &str) -> Result<bool, Problem> {
     if !std::io::stdin().is_terminal() {
-        return Err(Problem::new(Class::Invalid, "cli.not_asked", "a plan needs a yes, and nobody can be asked here")
-            .with_hint("look at the plan above and repeat the command with `--yes`"));
+        return Err(Problem::new(
+            Class::Invalid,
+            "cli.not_asked",
+            "a plan needs a yes, and nobody can be asked here",
+        )
+        .with_hint("look at the plan above and repeat the command with `--yes`"));
     }
     eprint!("{question} [y/N] ");
     let _ = std::io::stderr().flush();
@@ -213,8 +223,13 @@ async fn follow(client: &Client, global: &Global, mut run: Run) -> Result<Run, P
 fn why_not(run: &Run, state: RunState) -> Problem {
     let why = run.problem.clone().unwrap_or_else(|| "no reason was given".into());
     let (what, hint) = match state {
-        RunState::Undone => ("the plan failed and what it had done was undone", "`stead events` shows each step; `stead logs NAME` what the service said"),
-        RunState::Parked => ("the plan waits for a person", "open the run in the web interface (`stead open`) and decide"),
+        RunState::Undone => (
+            "the plan failed and what it had done was undone",
+            "`stead events` shows each step; `stead logs NAME` what the service said",
+        ),
+        RunState::Parked => {
+            ("the plan waits for a person", "open the run in the web interface (`stead open`) and decide")
+        }
         _ => ("the plan was cancelled", "`stead events` shows by whom"),
     };
     Problem::new(Class::Conflict, "cli.run", format!("{what}: {why}")).with_hint(hint)
@@ -239,8 +254,12 @@ async fn wait_healthy(client: &Client, names: &[String]) -> Result<Vec<Service>,
                 .iter()
                 .map(|service| format!("`{}` ({})", service.name, service.reason.clone().unwrap_or_default()))
                 .collect();
-            return Err(Problem::new(Class::Timeout, "cli.not_healthy", format!("not healthy: {}", list.join(", ")))
-                .with_hint("`stead status` shows more, `stead logs NAME` what it said"));
+            return Err(Problem::new(
+                Class::Timeout,
+                "cli.not_healthy",
+                format!("not healthy: {}", list.join(", ")),
+            )
+            .with_hint("`stead status` shows more, `stead logs NAME` what it said"));
         }
         tokio::time::sleep(ASK_EVERY).await;
     }

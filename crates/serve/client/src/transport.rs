@@ -84,7 +84,9 @@ impl Fault for Error {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Refused(problem) => problem.hint.clone(),
-            Self::Unreachable { .. } => Some("`stead up PATH` starts a server; `stead doctor` says what is wrong".into()),
+            Self::Unreachable { .. } => {
+                Some("`stead up PATH` starts a server; `stead doctor` says what is wrong".into())
+            }
             _ => None,
         }
     }
@@ -236,7 +238,9 @@ impl Client {
         let tls = uri.scheme_str() == Some("https");
         let port = authority.port_u16().unwrap_or(if tls { 443 } else { 80 });
         let unreachable = |why: String| Error::Unreachable { url: url.clone(), why };
-        let stream = TcpStream::connect((host.as_str(), port)).await.map_err(|error| unreachable(error.to_string()))?;
+        let stream = TcpStream::connect((host.as_str(), port))
+            .await
+            .map_err(|error| unreachable(error.to_string()))?;
         let _ = stream.set_nodelay(true);
         let mut request = Request::builder()
             .method(method)
@@ -278,7 +282,10 @@ impl Client {
         Err(Error::Refused(serde_json::from_slice(&bytes).unwrap_or_else(|_| Problem {
             code: "http".into(),
             status,
-            message: format!("the server answered {status}: {}", String::from_utf8_lossy(&bytes[..bytes.len().min(300)])),
+            message: format!(
+                "the server answered {status}: {}",
+                String::from_utf8_lossy(&bytes[..bytes.len().min(300)])
+            ),
             hint: None,
         })))
     }
@@ -290,10 +297,10 @@ impl Client {
 
     async fn collect(&self, response: Response<Incoming>) -> Result<Bytes> {
         let limited = http_body_util::Limited::new(response.into_body(), ANSWER_BYTES_MAX);
-        let collected = limited.collect().await.map_err(|error| Error::Answer {
-            url: self.endpoint.url.clone(),
-            why: error.to_string(),
-        })?;
+        let collected = limited
+            .collect()
+            .await
+            .map_err(|error| Error::Answer { url: self.endpoint.url.clone(), why: error.to_string() })?;
         Ok(collected.to_bytes())
     }
 

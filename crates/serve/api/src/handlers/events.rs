@@ -70,7 +70,11 @@ pub(crate) async fn list(
 
 /// One JSON object a line, oldest first; read page by page, so memory stays flat.
 #[utoipa::path(get, path = "/api/stead/v1/events/export", params(Filter, In), responses((status = 200, content_type = "application/x-ndjson", body = String)))]
-pub(crate) async fn export(State(ports): State<Ports>, caller: Caller, Query(filter): Query<Filter>) -> Answer<Response> {
+pub(crate) async fn export(
+    State(ports): State<Ports>,
+    caller: Caller,
+    Query(filter): Query<Filter>,
+) -> Answer<Response> {
     let mut query = filter.query(&caller);
     query.limit = state::Scan::LIMIT_MAX;
     query.descending = false;
@@ -78,7 +82,10 @@ pub(crate) async fn export(State(ports): State<Ports>, caller: Caller, Query(fil
         let state = ports.state.clone();
         async move {
             let Some(mut query) = query else { return Ok::<_, std::io::Error>(None) };
-            let page = state.entries(query.clone()).await.map_err(|error| std::io::Error::other(error.to_string()))?;
+            let page = state
+                .entries(query.clone())
+                .await
+                .map_err(|error| std::io::Error::other(error.to_string()))?;
             let mut lines = Vec::new();
             for entry in &page.items {
                 query.after = Some(entry.seq);

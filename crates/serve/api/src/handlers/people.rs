@@ -32,7 +32,8 @@ pub(crate) async fn invite(
     Json(wish): Json<Invite>,
 ) -> Answer<(StatusCode, Json<SignInLink>)> {
     let role = domain_role(wish.role);
-    let invited = ports.access.invite(&caller.ctx, &wish.name, role).await.map_err(|error| Failure::of(&error))?;
+    let invited =
+        ports.access.invite(&caller.ctx, &wish.name, role).await.map_err(|error| Failure::of(&error))?;
     Ok((StatusCode::CREATED, Json(link_view(&ports, invited.person, &invited.link))))
 }
 
@@ -65,7 +66,8 @@ pub(crate) async fn link(
         _ => ports.access.person(&ports.tenant, &person_id(&id)?).await,
     };
     let found = found.map_err(|error| Failure::of(&error))?;
-    let link = ports.access.sign_in_link(&caller.ctx, &found.id).await.map_err(|error| Failure::of(&error))?;
+    let link =
+        ports.access.sign_in_link(&caller.ctx, &found.id).await.map_err(|error| Failure::of(&error))?;
     Ok((StatusCode::CREATED, Json(link_view(&ports, found, &link))))
 }
 
@@ -98,8 +100,11 @@ pub(crate) async fn create_token(
     let grant = Grant { scopes, environments: (!environments.is_empty()).then_some(environments) };
     let life = wish.days.map(|days| DAY * days.clamp(1, 365));
     let new = access::NewToken { name: wish.name, grant, life };
-    let made =
-        ports.access.create_token(&caller.ctx, &caller.principal, &new).await.map_err(|error| Failure::of(&error))?;
+    let made = ports
+        .access
+        .create_token(&caller.ctx, &caller.principal, &new)
+        .await
+        .map_err(|error| Failure::of(&error))?;
     let body = CreatedToken { token: token(made.token), secret: made.secret.expose().to_owned() };
     Ok((StatusCode::CREATED, Json(body)))
 }
@@ -119,7 +124,11 @@ pub(crate) async fn revoke_token(
             return Err(Failure(base::Problem::new(base::Class::Denied, "access.denied", decision.why)));
         }
     }
-    ports.access.revoke_token(&caller.ctx, &id, "revoked by hand").await.map_err(|error| Failure::of(&error))?;
+    ports
+        .access
+        .revoke_token(&caller.ctx, &id, "revoked by hand")
+        .await
+        .map_err(|error| Failure::of(&error))?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -45,7 +45,11 @@ pub(crate) async fn list(State(ports): State<Ports>, caller: Caller) -> Answer<J
 }
 
 #[utoipa::path(get, path = "/api/stead/v1/plans/{id}", params(("id" = String, Path), In), responses((status = 200, body = Plan)))]
-pub(crate) async fn show(State(ports): State<Ports>, caller: Caller, Path(id): Path<String>) -> Answer<Json<Plan>> {
+pub(crate) async fn show(
+    State(ports): State<Ports>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Answer<Json<Plan>> {
     let found = ports.delivery.plans(caller.ctx.scope, Some(id.clone())).await?;
     found.into_iter().next().map(Json).ok_or_else(|| none("plan", &id))
 }
@@ -57,11 +61,16 @@ pub(crate) async fn apply(
     Path(id): Path<String>,
 ) -> Answer<(StatusCode, Json<Run>)> {
     let plan = ports.delivery.plans(caller.ctx.scope.clone(), Some(id.clone())).await?;
-    let removes = plan.iter().flat_map(|plan| &plan.steps).any(|step| step.action == delivery_api::Action::Remove);
+    let removes =
+        plan.iter().flat_map(|plan| &plan.steps).any(|step| step.action == delivery_api::Action::Remove);
     if removes {
         also(&caller, access::Action::Remove)?;
     }
-    let deletes = plan.iter().flat_map(|plan| &plan.steps).flat_map(|step| &step.warnings).any(|text| text.contains("DELETED"));
+    let deletes = plan
+        .iter()
+        .flat_map(|plan| &plan.steps)
+        .flat_map(|step| &step.warnings)
+        .any(|text| text.contains("DELETED"));
     if deletes {
         also(&caller, access::Action::DeleteData)?;
     }
@@ -74,7 +83,11 @@ pub(crate) async fn runs(State(ports): State<Ports>, caller: Caller) -> Answer<J
 }
 
 #[utoipa::path(get, path = "/api/stead/v1/runs/{id}", params(("id" = String, Path), In), responses((status = 200, body = Run)))]
-pub(crate) async fn run(State(ports): State<Ports>, caller: Caller, Path(id): Path<String>) -> Answer<Json<Run>> {
+pub(crate) async fn run(
+    State(ports): State<Ports>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Answer<Json<Run>> {
     let found = ports.delivery.runs(caller.ctx.scope, Some(id.clone())).await?;
     found.into_iter().next().map(Json).ok_or_else(|| none("run", &id))
 }

@@ -29,9 +29,11 @@ pub(crate) async fn list(State(ports): State<Ports>, caller: Caller) -> Answer<J
             let used_by = services
                 .iter()
                 .filter(|service| {
-                    service.release.iter().flat_map(|release| &release.secrets).any(|pinned| {
-                        pinned.rsplit_once('@').is_some_and(|(pinned, _)| pinned == name)
-                    })
+                    service
+                        .release
+                        .iter()
+                        .flat_map(|release| &release.secrets)
+                        .any(|pinned| pinned.rsplit_once('@').is_some_and(|(pinned, _)| pinned == name))
                 })
                 .map(|service| service.name.clone())
                 .collect();
@@ -58,7 +60,8 @@ pub(crate) async fn set(
     let name = SecretName::parse(&name).map_err(|error| Failure::of(&error))?;
     let value = Value::new(body.value.into_bytes()).map_err(|error| Failure::of(&error))?;
     let why = "set by hand".to_owned();
-    let version = ports.secrets.set(caller.ctx, name, value, why).await.map_err(|error| Failure::of(&error))?;
+    let version =
+        ports.secrets.set(caller.ctx, name, value, why).await.map_err(|error| Failure::of(&error))?;
     Ok(Json(version))
 }
 
@@ -69,6 +72,10 @@ pub(crate) async fn remove(
     Path(name): Path<String>,
 ) -> Answer<StatusCode> {
     let name = SecretName::parse(&name).map_err(|error| Failure::of(&error))?;
-    ports.secrets.remove(caller.ctx, name, "removed by hand".into()).await.map_err(|error| Failure::of(&error))?;
+    ports
+        .secrets
+        .remove(caller.ctx, name, "removed by hand".into())
+        .await
+        .map_err(|error| Failure::of(&error))?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -28,7 +28,11 @@ pub(crate) async fn list(State(ports): State<Ports>, caller: Caller) -> Answer<J
 }
 
 #[utoipa::path(get, path = "/api/stead/v1/services/{name}", params(("name" = String, Path), In), responses((status = 200, body = ServiceDetail)))]
-pub(crate) async fn show(State(ports): State<Ports>, caller: Caller, Path(name): Path<String>) -> Answer<Response> {
+pub(crate) async fn show(
+    State(ports): State<Ports>,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Answer<Response> {
     let detail = ports.delivery.service(caller.ctx.scope, name).await?;
     let tag = format!("\"{}\"", detail.generation);
     Ok(([(header::ETAG, tag)], Json(detail)).into_response())
@@ -108,11 +112,19 @@ pub(crate) async fn exec(
     }
     let replica = choose(&ports, &caller, &name, wish.replica.as_deref()).await?;
     let seconds = wish.timeout_seconds.unwrap_or(60).clamp(1, EXEC_SECONDS_MAX);
-    let request =
-        ExecRequest { replica: replica.clone(), command: wish.command.clone(), deadline: Duration::from_secs(seconds.into()) };
+    let request = ExecRequest {
+        replica: replica.clone(),
+        command: wish.command.clone(),
+        deadline: Duration::from_secs(seconds.into()),
+    };
     let outcome = ports.driver.exec(request).await.map_err(|error| Failure::of(&error))?;
     note_exec(&ports, &caller, &name, &replica, &wish, outcome.code).await?;
-    Ok(Json(ExecOutcome { code: outcome.code, signal: outcome.signal, stdout: outcome.stdout, stderr: outcome.stderr }))
+    Ok(Json(ExecOutcome {
+        code: outcome.code,
+        signal: outcome.signal,
+        stdout: outcome.stdout,
+        stderr: outcome.stderr,
+    }))
 }
 
 /// A command beside a replica can read its secrets, so it stands on the ledger (program only: the
@@ -159,17 +171,23 @@ pub(crate) async fn choose(
             .or_else(|| detail.replicas.iter().find(|replica| replica.pid.is_some())),
     };
     let found = found.ok_or_else(|| {
-        Failure(Problem::new(Class::NotFound, "api.no_replica", match wanted {
-            Some(wanted) => format!("`{name}` has no replica `{wanted}`"),
-            None => format!("`{name}` has no running replica"),
-        }))
+        Failure(Problem::new(
+            Class::NotFound,
+            "api.no_replica",
+            match wanted {
+                Some(wanted) => format!("`{name}` has no replica `{wanted}`"),
+                None => format!("`{name}` has no running replica"),
+            },
+        ))
     })?;
     ReplicaId::parse(&found.id).map_err(|error| Failure::invalid(error.to_string()))
 }
 
 /// Refuses when the service has changed since the caller saw it.
 async fn if_match(ports: &Ports, caller: &Caller, name: &str, headers: &HeaderMap) -> Answer<()> {
-    let Some(wanted) = headers.get(header::IF_MATCH).and_then(|value| value.to_str().ok()) else { return Ok(()) };
+    let Some(wanted) = headers.get(header::IF_MATCH).and_then(|value| value.to_str().ok()) else {
+        return Ok(());
+    };
     let detail = ports.delivery.service(caller.ctx.scope.clone(), name.to_owned()).await?;
     if wanted == "*" || wanted.trim_matches('"') == detail.generation.to_string() {
         return Ok(());

@@ -27,12 +27,8 @@ pub(crate) async fn sign_in(
     let agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let client = Client { address, agent: agent.to_owned() };
     let scope = Scope { tenant: ports.tenant.clone(), ..Scope::default() };
-    let ctx = Ctx {
-        actor: Actor::system("sign-in"),
-        scope,
-        cause: Cause::default(),
-        budget: Ctx::BUDGET_DEFAULT,
-    };
+    let ctx =
+        Ctx { actor: Actor::system("sign-in"), scope, cause: Cause::default(), budget: Ctx::BUDGET_DEFAULT };
     let made = match (&wish.link, &wish.name, &wish.password) {
         (Some(link), _, _) => ports.access.redeem(&ctx, link, &client).await,
         (None, Some(name), Some(password)) => ports.access.sign_in(&ctx, name, password, &client).await,

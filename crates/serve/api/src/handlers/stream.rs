@@ -50,7 +50,10 @@ pub(crate) async fn changes(State(ports): State<Ports>, caller: Caller) -> Answe
             }
         }
     };
-    ports.tasks.spawn_once(tasks::Kind::WORK, "follow changes", follow).map_err(|error| Failure::of(&error))?;
+    ports
+        .tasks
+        .spawn_once(tasks::Kind::WORK, "follow changes", follow)
+        .map_err(|error| Failure::of(&error))?;
     stream::sse(&ports, tokio_stream::wrappers::ReceiverStream::new(received).boxed())
 }
 
