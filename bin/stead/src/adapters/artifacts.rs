@@ -143,7 +143,8 @@ impl Artifacts for BlobArtifacts {
     fn missing(&self, wire: ArtifactTree) -> BoxFuture<'_, Result<Vec<String>, Problem>> {
         Box::pin(self.blocking("look for files", move |store| {
             let tree = tree_of(&wire)?;
-            store.put_tree(&tree).map_err(|error| problem(&error))?;
+            // The list is kept now; its files may still be on their way.
+            store.put(&mut tree.manifest().as_slice()).map_err(|error| problem(&error))?;
             let missing = store.missing(&tree.digests()).map_err(|error| problem(&error))?;
             Ok(missing.iter().map(ToString::to_string).collect())
         }))
