@@ -119,10 +119,14 @@ fn call(out: &mut String, path: &str, method: &str, operation: &Value, types: &T
         .filter(|parameter| parameter["in"] == "path")
         .filter_map(|parameter| parameter["name"].as_str())
         .fold(String::new(), |text, field| text + &format!(", encode({field})"));
-    let address = if values.is_empty() { format!("\"{address}\"") } else { format!("&format!(\"{address}\"{values})") };
+    let address =
+        if values.is_empty() { format!("\"{address}\"") } else { format!("&format!(\"{address}\"{values})") };
     let (kind, answer) = answer(operation, types)?;
     let verb = method.to_uppercase();
-    writeln!(out, "    /// `{verb} {path}`\n    ///\n    /// # Errors\n    /// The server refused, or cannot be reached.")?;
+    writeln!(
+        out,
+        "    /// `{verb} {path}`\n    ///\n    /// # Errors\n    /// The server refused, or cannot be reached."
+    )?;
     let body = &operation["requestBody"]["content"];
     if body.get("application/x-tar").is_some() {
         return Ok(writeln!(
@@ -211,8 +215,14 @@ mod tests {
     #[test]
     fn names_read_like_the_route() {
         assert_eq!(method_name("/api/stead/v1/services", "get"), "get_services");
-        assert_eq!(method_name("/api/stead/v1/services/{name}/logs/stream", "get"), "get_service_logs_stream");
-        assert_eq!(method_name("/api/stead/v1/services/{name}/jobs/{job}/run", "post"), "post_service_job_run");
+        assert_eq!(
+            method_name("/api/stead/v1/services/{name}/logs/stream", "get"),
+            "get_service_logs_stream"
+        );
+        assert_eq!(
+            method_name("/api/stead/v1/services/{name}/jobs/{job}/run", "post"),
+            "post_service_job_run"
+        );
         assert_eq!(method_name("/api/stead/v1/people/{id}", "patch"), "patch_person");
     }
 }

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bench;
 mod generate;
 mod load;
 
@@ -16,6 +17,17 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Measure against the products a team would use instead
+    Bench {
+        /// What to measure: gateway
+        name: String,
+        /// Fewer and shorter rounds
+        #[arg(long)]
+        quick: bool,
+        /// `json`, or a table
+        #[arg(long, default_value = "table")]
+        output: String,
+    },
     /// Generate the Rust client from the API's description
     Generate {
         /// Only say whether it is current
@@ -28,6 +40,7 @@ enum Task {
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().task {
+        Task::Bench { name, quick, output } => bench::run(&name, quick, output == "json"),
         Task::Generate { check } => generate::run(check),
         Task::Load(args) => load::run(args),
     }

@@ -208,93 +208,131 @@ pub(crate) async fn exchange<D: Downstream>(
     if request.sender.wants_body() {
         std::future::poll_fn(|cx| Poll::Ready(request.sender.fill(cx, down))).await?;
     }
-    let mut tried: Vec<Rc<Endpoint>> = Vec::new();
-    let mut attempts = 0;
-    let mut stale = false;
-    let mut answer = no_endpoint(&route.planned.route.service);
+    let mut tries = Tries {
+        thread,
+        slot,
+        route: &route,
+        tried: Vec::new(),
+        attempts: 0,
+        fresh_only: false,
+        answer: no_endpoint(&route.planned.route.service),
+    };
     loop {
-        let now_ms = thread.now_ms();
-        let Some(endpoint) = balance::choose(&route, &tried, &thread.random, now_ms) else {
-            return Err(Failure::Answer(answer));
-        };
-        request.record.attempt(&endpoint);
-        let began = Instant::now();
-        let reused = if stale { None } else { endpoint.upstream.checkout(began) };
-        let connected = match reused {
-            Some(conn) => Ok(conn),
-            None => endpoint.upstream.connect(Duration::from_millis(policy.connect_timeout_ms), slot).await,
-        };
-        tried.push(endpoint.clone());
-        let conn = match connected {
-            Ok(conn) => conn,
-            Err(error) => {
-                request.record.judge(Verdict::Unreachable);
-                answer = unreachable(&route.planned.route.service, &error);
-                if tried.len() >= CONNECT_ATTEMPTS_MAX {
-                    return Err(Failure::Answer(answer));
-                }
-                request.record.retries +=
-                    u64::from(balance::choose(&route, &tried, &thread.random, now_ms).is_some());
-                continue;
-            }
-        };
-        attempts += 1;
-        let another = |request: &Request| {
-            request.idempotent
-                && !request.sender.streamed
-                && attempts < policy.attempts_max
-                && balance::choose(&route, &tried, &thread.random, now_ms).is_some()
-        };
+        let (endpoint, conn) = tries.open(request).await.map_err(Failure::Answer)?;
         let reused = conn.reused;
         let attempt = Attempt {
             thread,
             timeout: Duration::from_millis(policy.response_timeout_ms),
-            began,
+            began: Instant::now(),
             slot,
-            may_retry: another(request),
+            may_retry: tries.another(request),
         };
-        let broke = match attempt.run(conn, &endpoint, request, down).await {
+        match attempt.run(conn, &endpoint, request, down).await {
             Ok(exchange) => return Ok(exchange),
-            Err(broke) => broke,
-        };
-        let again = another(request);
-        answer = match broke {
+            Err(broke) => tries.again(broke, reused, request)?,
+        }
+    }
+}
+
+/// What was tried of one request so far.
+struct Tries<'a> {
+    thread: &'a Thread,
+    slot: &'a Slot,
+    route: &'a Route,
+    tried: Vec<Rc<Endpoint>>,
+    /// Attempts that had a connection.
+    attempts: u32,
+    /// Connections that wait in the pool are not to be trusted any more.
+    fresh_only: bool,
+    /// What the client is told if nothing else works.
+    answer: Answer,
+}
+
+impl Tries<'_> {
+    /// A connection to an endpoint that was not tried yet. Connects that fail are no attempts:
+    /// nothing was sent.
+    async fn open(&mut self, request: &mut Request) -> Result<(Rc<Endpoint>, Conn), Answer> {
+        let planned = &self.route.planned.route;
+        while let Some(endpoint) = self.choose() {
+            request.record.attempt(&endpoint);
+            self.tried.push(endpoint.clone());
+            let waiting = if self.fresh_only { None } else { endpoint.upstream.checkout(Instant::now()) };
+            let timeout = Duration::from_millis(planned.policy.connect_timeout_ms);
+            let connected = match waiting {
+                Some(conn) => Ok(conn),
+                None => endpoint.upstream.connect(timeout, self.slot).await,
+            };
+            match connected {
+                Ok(conn) => {
+                    self.attempts += 1;
+                    return Ok((endpoint, conn));
+                }
+                Err(error) => {
+                    request.record.judge(Verdict::Unreachable);
+                    self.answer = unreachable(&planned.service, &error);
+                    if self.tried.len() >= CONNECT_ATTEMPTS_MAX {
+                        break;
+                    }
+                    request.record.retries += u64::from(self.choose().is_some());
+                }
+            }
+        }
+        Err(self.answer.clone())
+    }
+
+    fn choose(&self) -> Option<Rc<Endpoint>> {
+        balance::choose(self.route, &self.tried, &self.thread.random, self.thread.now_ms())
+    }
+
+    /// Whether the request may go to another endpoint after this one has seen it.
+    fn another(&self, request: &Request) -> bool {
+        request.idempotent
+            && !request.sender.streamed
+            && self.attempts < self.route.planned.route.policy.attempts_max
+            && self.choose().is_some()
+    }
+
+    /// Makes the request ready to be sent again, if that is safe.
+    fn again(&mut self, broke: Broke, reused: bool, request: &mut Request) -> Result<(), Failure> {
+        let planned = &self.route.planned.route;
+        self.answer = match broke {
             Broke::Client(failure) => return Err(failure),
             Broke::Died { answered: false, reset }
                 if reused && !request.sender.streamed && (request.idempotent || reset) =>
             {
                 // The service closed it while it was idle. Once, on a fresh connection, to any
                 // endpoint; this says nothing about the service's health.
-                stale = true;
-                attempts -= 1;
-                tried.pop();
-                request.sender.rewind();
-                request.record.retries += 1;
-                continue;
-            }
-            Broke::Died { .. } => broke_off(&route.planned.route.service),
-            Broke::Bad(what) => Answer::bad_response(format!("the response is not HTTP: {what}")),
-            Broke::Slow => {
-                request.record.judge(Verdict::Failed);
-                return Err(Failure::Answer(too_slow(
-                    &route.planned.route.service,
-                    policy.response_timeout_ms,
-                )));
+                self.fresh_only = true;
+                self.attempts -= 1;
+                self.tried.pop();
+                repeat(request);
+                return Ok(());
             }
             Broke::Retry => {
                 request.record.status = 0;
-                request.sender.rewind();
-                request.record.retries += 1;
-                continue;
+                repeat(request);
+                return Ok(());
+            }
+            Broke::Died { .. } => broke_off(&planned.service),
+            Broke::Bad(what) => Answer::bad_response(format!("the response is not HTTP: {what}")),
+            Broke::Slow => {
+                request.record.judge(Verdict::Failed);
+                return Err(Failure::Answer(too_slow(&planned.service, planned.policy.response_timeout_ms)));
             }
         };
         request.record.judge(Verdict::Failed);
-        if !(again && route.budget.retry(policy.retry_budget_percent, now_ms)) {
-            return Err(Failure::Answer(answer));
+        let percent = planned.policy.retry_budget_percent;
+        if !(self.another(request) && self.route.budget.retry(percent, self.thread.now_ms())) {
+            return Err(Failure::Answer(self.answer.clone()));
         }
-        request.sender.rewind();
-        request.record.retries += 1;
+        repeat(request);
+        Ok(())
     }
+}
+
+fn repeat(request: &mut Request) {
+    request.sender.rewind();
+    request.record.retries += 1;
 }
 
 fn no_endpoint(service: &str) -> Answer {

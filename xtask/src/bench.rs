@@ -1,0 +1,83 @@
+//! Measurements against the products that a team would use instead, and the form they are
+//! printed in.
+//!
+//! Each compares CPU time in one run, in alternating rounds, and says median and spread.
+
+pub mod gateway;
+
+use serde::Serialize;
+
+/// Runs the measurement of this name.
+///
+/// # Errors
+/// There is none of this name, or it fails.
+pub fn run(name: &str, quick: bool, json: bool) -> anyhow::Result<()> {
+    match name {
+        "gateway" => gateway::run(quick, json),
+        _ => anyhow::bail!("there is no bench {name:?}; there is: gateway"),
+    }
+}
+
+/// One measured figure, in the form that scripts rely on.
+#[derive(Debug, Serialize)]
+pub struct Figure {
+    pub name: String,
+    pub unit: &'static str,
+    pub better: &'static str,
+    pub ours: f64,
+    pub peer: Option<f64>,
+    pub peer_name: Option<String>,
+    pub peer_version: Option<String>,
+    /// Ours divided by the peer's.
+    pub ratio: Option<f64>,
+    /// Lowest and highest of our rounds.
+    pub spread: [f64; 2],
+    pub runs: usize,
+    pub goal: Option<f64>,
+    pub met: Option<bool>,
+}
+
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    figures: &'a [Figure],
+}
+
+/// Prints figures as JSON or as a table.
+///
+/// # Errors
+/// The output cannot be written.
+pub fn print(figures: &[Figure], json: bool) -> anyhow::Result<()> {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    if json {
+        writeln!(out, "{}", serde_json::to_string(&Report { figures })?)?;
+        return Ok(());
+    }
+    writeln!(out, "{:<34} {:>10} {:>21} {:>10} {:>7}  goal", "figure", "ours", "spread", "peer", "ratio")?;
+    for figure in figures {
+        let spread = format!("{:.2}..{:.2}", figure.spread[0], figure.spread[1]);
+        let number = |value: Option<f64>| value.map_or_else(|| "-".into(), |value| format!("{value:.2}"));
+        let met = match figure.met {
+            None => "",
+            Some(true) => " met",
+            Some(false) => " NOT MET",
+        };
+        let goal = figure.goal.map_or_else(String::new, |goal| format!("<= {goal:.2}{met}"));
+        let name = format!("{} ({})", figure.name, figure.unit);
+        let (ours, peer) = (number(Some(figure.ours)), number(figure.peer));
+        writeln!(out, "{name:<34} {ours:>10} {spread:>21} {peer:>10} {:>7}  {goal}", number(figure.ratio))?;
+    }
+    Ok(())
+}
+
+/// The middle value; the mean of the two middle ones of an even number.
+#[must_use]
+pub fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match sorted.len() {
+        0 => f64::NAN,
+        count if count % 2 == 1 => sorted[count / 2],
+        count => f64::midpoint(sorted[count / 2 - 1], sorted[count / 2]),
+    }
+}
