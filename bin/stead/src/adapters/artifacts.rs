@@ -1,6 +1,6 @@
 //! Pinned artifacts in the blob store, checked out once per tree.
 
-use std::{io::Read, path::PathBuf, sync::Arc};
+use std::{collections::BTreeSet, io::Read, path::PathBuf, sync::Arc};
 
 use base::{Class, Fault, Problem};
 use blob::{Content, Digest, Entry, Store, Tree};
@@ -140,12 +140,19 @@ fn tree_of(wire: &ArtifactTree) -> Result<Tree, Problem> {
 }
 
 impl Artifacts for BlobArtifacts {
-    fn missing(&self, wire: ArtifactTree) -> BoxFuture<'_, Result<Vec<String>, Problem>> {
+    fn missing(&self, wire: Vec<ArtifactTree>) -> BoxFuture<'_, Result<Vec<String>, Problem>> {
         Box::pin(self.blocking("look for files", move |store| {
-            let tree = tree_of(&wire)?;
-            // The list is kept now; its files may still be on their way.
-            store.put(&mut tree.manifest().as_slice()).map_err(|error| problem(&error))?;
-            let missing = store.missing(&tree.digests()).map_err(|error| problem(&error))?;
+            let mut digests = BTreeSet::new();
+            let mut lists = store.batch();
+            for tree in &wire {
+                let tree = tree_of(tree)?;
+                // The list is kept now; its files may still be on their way.
+                lists.add(&mut tree.manifest().as_slice()).map_err(|error| problem(&error))?;
+                digests.extend(tree.digests());
+            }
+            lists.finish().map_err(|error| problem(&error))?;
+            let digests: Vec<Digest> = digests.into_iter().collect();
+            let missing = store.missing(&digests).map_err(|error| problem(&error))?;
             Ok(missing.iter().map(ToString::to_string).collect())
         }))
     }

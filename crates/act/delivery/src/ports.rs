@@ -24,11 +24,12 @@ pub trait Gateway: Send + Sync + std::fmt::Debug {
 
 /// Pinned artifacts.
 pub trait Artifacts: Send + Sync + std::fmt::Debug {
-    /// Digests of `tree`'s files that are not stored yet. Keeps the list itself.
+    /// Digests of the trees' files that are not stored yet, sorted, each once. Keeps the lists
+    /// themselves.
     ///
     /// # Errors
-    /// The tree's digest is not that of its list, or a path leaves the tree.
-    fn missing(&self, tree: ArtifactTree) -> BoxFuture<'_, Result<Vec<String>, Problem>>;
+    /// A tree's digest is not that of its list, or a path leaves its tree.
+    fn missing(&self, trees: Vec<ArtifactTree>) -> BoxFuture<'_, Result<Vec<String>, Problem>>;
 
     /// A directory with the tree's files, made on first use and never written to.
     fn checkout(&self, digest: String) -> BoxFuture<'_, Result<PathBuf, Problem>>;

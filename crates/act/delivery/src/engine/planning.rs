@@ -24,18 +24,20 @@ impl Engine {
         let actual = self.actual(&ctx.scope).await?;
         let basis = basis_of(actual.values().map(|actual| &actual.record));
         let services = parse(&ctx, &submission, &actual)?;
-        let mut missing = Vec::new();
         let mut warnings = Vec::new();
         let mut wanted = Vec::with_capacity(services.len());
         for service in services {
-            wanted.push(self.want(&ctx.scope, service, &submission, &mut missing).await?);
+            wanted.push(self.want(&ctx.scope, service, &submission).await?);
         }
         self.check_secrets(&ctx.scope, &wanted).await?;
         let going = going(&submission, &actual, &wanted)?;
         let mut outcome = planner::plan(&wanted, &actual, &going);
         warnings.append(&mut outcome.warnings);
-        missing.sort();
-        missing.dedup();
+        let trees: Vec<_> = wanted
+            .iter()
+            .filter_map(|wish| submission.artifacts.get(wish.service.name.as_str()).cloned())
+            .collect();
+        let missing = self.ports.artifacts.missing(trees).await?;
         let plan = Plan {
             id: PlanId::new().to_string(),
             environment: ctx.scope.environment.to_string(),
@@ -91,16 +93,9 @@ impl Engine {
         scope: &Scope,
         service: Service,
         submission: &Submission,
-        missing: &mut Vec<String>,
     ) -> Result<Wanted> {
         let name = service.name.to_string();
-        let artifact = match submission.artifacts.get(&name) {
-            Some(tree) => {
-                missing.extend(self.ports.artifacts.missing(tree.clone()).await?);
-                Some(tree.digest.clone())
-            }
-            None => None,
-        };
+        let artifact = submission.artifacts.get(&name).map(|tree| tree.digest.clone());
         let mut needs = BTreeMap::new();
         for (need, kind) in planner::asked_needs(&service) {
             needs.insert(need.clone(), self.pin_need(scope, &name, &need, &kind).await?);

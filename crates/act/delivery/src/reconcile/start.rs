@@ -91,6 +91,8 @@ impl Start {
         let values = Values::collect(self, service, ports, &numbers).await?;
 
         let mut environment = plain_environment(&data);
+        // Loopback unless told otherwise, for the many programs that ask this variable.
+        environment.insert("HOST".into(), EnvValue::Plain("127.0.0.1".into()));
         self.identity(&id, service, &mut environment);
         for (name, port) in run.iter().flat_map(|run| &run.ports) {
             if let Some(number) = numbers.get(name) {
