@@ -14,6 +14,7 @@ const PAGES: [string, string][] = [
   ["service-configuration", "/services/checkout/configuration"],
   ["service-releases", "/services/web/releases"],
   ["changes", "/changes"],
+  ["changes-open", "/changes?subject=web&open=OPEN"],
   ["plans", "/plans"],
   ["plan", "/plans/pln_open"],
   ["run-undone", "/runs/run_failed"],
@@ -35,11 +36,12 @@ for (const scheme of ["light", "dark"] as const) {
     });
     for (const [name, path] of PAGES.filter(([each]) => !only || only.includes(each))) {
       test(name, async ({ signedIn: page, backend }) => {
-        await page.goto(backend.url + path);
+        const opened = backend.world.events.findLast((event) => event.kind.includes("restored"))?.id ?? "";
+        await page.goto(backend.url + path.replace("OPEN", opened));
         await page.waitForLoadState("load");
         await expect(page.locator("[aria-busy=true]")).toHaveCount(0);
         await page.waitForTimeout(900);
-        await page.screenshot({ path: `${OUT}/${name}-${scheme}.png`, fullPage: name !== "service-logs" });
+        await page.screenshot({ path: `${OUT}/${name}-${scheme}.png`, fullPage: !["service-logs", "changes", "changes-open"].includes(name) });
       });
     }
     test("narrow", async ({ signedIn: page, backend }) => {

@@ -18,6 +18,7 @@ export interface Column<Row> {
   width?: string | number;
   /** Left out in a narrow window. */
   wideOnly?: boolean;
+  nowrap?: boolean;
   /** The title is only for those who do not see the column's sign. */
   hiddenTitle?: boolean;
   sortable?: boolean;
@@ -43,6 +44,8 @@ interface Props<Row> {
   empty: ReactNode;
   /** Sets its words in the address apart from those of another list on the same page. */
   scope?: string;
+  /** Stands at the end of the bar, such as what makes a new row. */
+  action?: ReactNode;
   /** Set apart, such as what is no longer active. */
   faded?: (row: Row) => boolean;
 }
@@ -87,7 +90,14 @@ export function List<Row>(props: Props<Row>) {
     return matching.sort((a, b) => (down ? -1 : 1) * compare(column.value(a), column.value(b)));
   }, [rows, columns, facets, words, sort, params, scope]);
 
-  if (rows.length === 0) return <div className="card">{props.empty}</div>;
+  if (rows.length === 0) {
+    return (
+      <>
+        {props.action && <Group justify="end" mb="sm">{props.action}</Group>}
+        <div className="card">{props.empty}</div>
+      </>
+    );
+  }
 
   const pages = Math.max(1, Math.ceil(found.length / ROWS_PER_PAGE));
   const at = Math.min(page, pages);
@@ -101,8 +111,8 @@ export function List<Row>(props: Props<Row>) {
         <TextInput
           className={classes.search}
           data-page-search
-          aria-label={`Search ${props.name}`}
-          placeholder={`Search ${props.name}`}
+          aria-label={`Search ${props.name.toLowerCase()}`}
+          placeholder={`Search ${props.name.toLowerCase()}`}
           leftSection={<IconSearch size={15} aria-hidden />}
           rightSection={
             words ? (
@@ -121,6 +131,7 @@ export function List<Row>(props: Props<Row>) {
           {found.length === rows.length ? count(rows.length, ...props.noun) : `${found.length} of ${count(rows.length, ...props.noun)}`}
         </Text>
         <Export name={props.name} rows={found} columns={columns} />
+        {props.action}
       </Group>
       <div className={`card ${classes.scroll}`} tabIndex={0} role="region" aria-label={`${props.name}, table`}>
         <Table highlightOnHover className={classes.table ?? ""}>
@@ -135,7 +146,7 @@ export function List<Row>(props: Props<Row>) {
             {shown.map((row) => (
               <Table.Tr key={props.id(row)} data-faded={props.faded?.(row) || undefined}>
                 {columns.map((column) => (
-                  <Table.Td key={column.key} data-align={column.align} visibleFrom={column.wideOnly ? "md" : undefined} className={column.align === "right" ? "num" : undefined}>
+                  <Table.Td key={column.key} data-align={column.align} data-nowrap={column.nowrap || undefined} visibleFrom={column.wideOnly ? "md" : undefined} className={column.align === "right" ? "num" : undefined}>
                     {column.render ? column.render(row) : (column.value(row) ?? "–")}
                   </Table.Td>
                 ))}

@@ -27,7 +27,7 @@ export function useNow(): number {
   return useSyncExternalStore(watch, () => now);
 }
 
-const relative = new Intl.RelativeTimeFormat(undefined, { numeric: "auto", style: "short" });
+const relative = new Intl.RelativeTimeFormat(undefined, { numeric: "always", style: "short" });
 const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
 const short = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hour12: false });
@@ -85,8 +85,10 @@ export function lasting(sinceMs: number): string {
   ];
   const first = parts.findIndex(([n]) => n > 0);
   if (first < 0) return "0 s";
+  // Seconds tell nothing any more after some minutes.
+  const most = first === 2 && (parts[2]?.[0] ?? 0) >= 5 ? 1 : 2;
   return parts
-    .slice(first, first + 2)
+    .slice(first, first + most)
     .filter(([n]) => n > 0)
     .map(([n, unit]) => `${n} ${unit}`)
     .join(" ");

@@ -3,7 +3,7 @@ export function yaml(value: unknown, indent = 0): string {
   return block(value, indent).join("\n");
 }
 
-const PLAIN = /^[A-Za-z_./][\w ./@:+%,()-]*$/;
+const PLAIN = /^(?![\d.+-]+$)[\w./][\w ./@:+%()-]*$/;
 const WORDS = /^(true|false|null|yes|no|on|off|~)$/i;
 
 export function scalar(value: unknown): string {

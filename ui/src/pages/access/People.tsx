@@ -110,13 +110,6 @@ export function People() {
   }
   return (
     <>
-      {admin && (
-        <Group justify="end" mb="sm">
-          <Button leftSection={<IconUserPlus size={16} />} onClick={invite.open}>
-            Invite
-          </Button>
-        </Group>
-      )}
       <List
         name="People"
         rows={people.data}
@@ -125,6 +118,13 @@ export function People() {
         id={(person) => person.id}
         sort="name"
         noun={["person", "people"]}
+        action={
+          admin && (
+            <Button leftSection={<IconUserPlus size={16} />} onClick={invite.open}>
+              Invite
+            </Button>
+          )
+        }
         faded={(person) => !person.active}
         empty={<Empty icon={IconUsersGroup} title="Nobody yet" />}
       />

@@ -88,11 +88,6 @@ export function Tokens() {
   }
   return (
     <>
-      <Group justify="end" mb="sm">
-        <Button leftSection={<IconPlus size={16} />} onClick={make.open}>
-          Create a token
-        </Button>
-      </Group>
       <List
         name="Tokens"
         rows={tokens.data}
@@ -100,6 +95,11 @@ export function Tokens() {
         id={(token) => token.id}
         sort="name"
         noun={["token", "tokens"]}
+        action={
+          <Button leftSection={<IconPlus size={16} />} onClick={make.open}>
+            Create a token
+          </Button>
+        }
         faded={(token) => new Date(token.expires_at).getTime() < Date.now()}
         empty={
           <Empty icon={IconKey} title="No tokens yet">

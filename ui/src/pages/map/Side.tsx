@@ -7,7 +7,6 @@ import type { MapData, MapEdge } from "../../api/client";
 import { millis, percent, perSecond } from "../../parts/figures";
 import { Health } from "../../parts/Health";
 import { INTERNET, kindOf } from "../../parts/kind";
-import { sentence } from "../../parts/States";
 import classes from "./Map.module.css";
 
 interface Props {
@@ -50,7 +49,7 @@ export function Side({ map, name, choose }: Props) {
       )}
       {thing.reason && (
         <Text size="sm" mt="xs" className="break">
-          {sentence(thing.reason)}
+          {thing.reason}
         </Text>
       )}
       <dl className={`${classes.facts} num`}>

@@ -9,7 +9,7 @@ import { change, useChange } from "../../api/queries";
 import { Confirm } from "../../parts/Confirm";
 import { Mark } from "../../parts/Health";
 import { Actor } from "../../parts/names";
-import { Failure, ListSkeleton, sentence } from "../../parts/States";
+import { Failure, ListSkeleton } from "../../parts/States";
 import { lasting, Time, useNow } from "../../parts/Time";
 import { useEnvironment } from "../../shell/environment";
 import { useMay } from "../../shell/may";
@@ -57,7 +57,7 @@ export function RunCard({ id, alone = false }: { id: string; alone?: boolean }) 
       {found.problem && (
         <div className={classes.problem} role="alert">
           <b>Why it did not succeed</b>
-          <span className="break">{sentence(found.problem)}</span>
+          <span className="break">{found.problem}</span>
           {found.state === "undone" && <span>What had been done was undone; what served before went on serving.</span>}
         </div>
       )}

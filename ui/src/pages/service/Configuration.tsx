@@ -32,18 +32,17 @@ export function Configuration({ service }: { service: ServiceDetail }) {
       </section>
       <div>
         <Section title="Bindings" empty={service.bindings.length === 0 ? "It needs nothing." : null}>
-          {service.bindings.map((binding) => (
-            <dl key={binding.need} className={classes.pairs}>
-              <dt>{binding.need}</dt>
-              <dd>
+          <dl className={classes.pairs}>
+            {service.bindings.map((binding) => (
+              <Pair key={binding.need} name={binding.need}>
                 <Anchor component={Link} to={`/services/${binding.target}`} inherit fw={560}>
                   {binding.target}
                 </Anchor>{" "}
                 <span className="dim">{KIND[binding.kind].label}</span>
                 <div className="mono dim">{binding.environment.join(", ")}</div>
-              </dd>
-            </dl>
-          ))}
+              </Pair>
+            ))}
+          </dl>
         </Section>
         <Section title="Reached at" empty={service.endpoints.length === 0 ? "It is reached by nobody through the gateway." : null}>
           <dl className={classes.pairs}>

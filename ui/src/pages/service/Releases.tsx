@@ -47,7 +47,7 @@ export function Releases({ service }: { service: ServiceDetail }) {
       value: (release) => release.source.commit,
       render: (release) => <Commit source={release.source} />,
     },
-    { key: "author", title: "Author", wideOnly: true, value: (release) => release.source.author, render: (release) => (release.source.author ?? "–").replace(/ <.*/, "") },
+    { key: "author", title: "Author", wideOnly: true, nowrap: true, value: (release) => release.source.author, render: (release) => (release.source.author ?? "–").replace(/ <.*/, "") },
     { key: "by", title: "By", wideOnly: true, value: (release) => names.actor(release.created_by).label, render: (release) => <Actor of={release.created_by} /> },
     { key: "at", title: "When", value: (release) => release.created_at, render: (release) => <Time at={release.created_at} /> },
     {

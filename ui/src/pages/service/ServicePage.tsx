@@ -8,7 +8,7 @@ import * as q from "../../api/queries";
 import { Health } from "../../parts/Health";
 import { KIND } from "../../parts/kind";
 import { Page } from "../../parts/Page";
-import { Empty, Failure, sentence } from "../../parts/States";
+import { Empty, Failure } from "../../parts/States";
 import { Time } from "../../parts/Time";
 import { useEnvironment } from "../../shell/environment";
 import { Actions } from "./actions";
@@ -53,7 +53,7 @@ export function ServicePage() {
   }
   return (
     <Page title={tab === "overview" ? name : `${name}: ${TITLES[tab].toLowerCase()}`} heading={<Heading name={name} service={found} />} about={found && <About service={found} />} actions={found && <Actions service={found} />}>
-      {found?.reason && <Reason service={found}>{sentence(found.reason)}</Reason>}
+      {found?.reason && <Reason service={found}>{found.reason}</Reason>}
       <Tabs value={tab} onChange={(next) => void navigate(next === "overview" ? `/services/${name}` : `/services/${name}/${next}`, { preventScrollReset: true })} activateTabWithKeyboard={false}>
         <Tabs.List mb="md">
           {TABS.map((each) => (

@@ -72,13 +72,14 @@ const columns: Column<Service>[] = [
     value: (service) => service.release?.created_at,
     render: (service) => (service.release ? <Time at={service.release.created_at} /> : "–"),
   },
-  { key: "owner", title: "Owner", value: (service) => service.owner, wideOnly: true },
+  { key: "owner", title: "Owner", value: (service) => service.owner, wideOnly: true, nowrap: true },
   { key: "tier", title: "Tier", value: (service) => service.tier, wideOnly: true },
   {
     key: "url",
     title: "Address",
     value: (service) => service.url,
     wideOnly: true,
+    nowrap: true,
     render: (service) =>
       service.url ? (
         <Anchor href={service.url} target="_blank" rel="noreferrer" inherit>
