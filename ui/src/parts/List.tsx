@@ -1,6 +1,6 @@
 import { ActionIcon, Button, Group, Menu, Pagination, SegmentedControl, Select, Table, Text, TextInput, UnstyledButton } from "@mantine/core";
 import { IconArrowDown, IconArrowsSort, IconArrowUp, IconDownload, IconFilterOff, IconSearch, IconX } from "@tabler/icons-react";
-import { useMemo, type ReactNode } from "react";
+import { useEffect, useMemo, useRef, useState, type ReactNode } from "react";
 import { useSearchParams } from "react-router";
 import { count } from "./figures";
 import classes from "./List.module.css";
@@ -56,7 +56,14 @@ export function List<Row>(props: Props<Row>) {
   const [params, setParams] = useSearchParams();
   const scope = props.scope ? `${props.scope}.` : "";
   const read = (key: string) => params.get(scope + key);
-  const words = read("q") ?? "";
+  const given = read("q") ?? "";
+  // The address follows what is typed a moment later; the field itself must never wait for it.
+  const [words, setWords] = useState(given);
+  const written = useRef(given);
+  useEffect(() => {
+    if (given !== written.current) setWords(given);
+    written.current = given;
+  }, [given]);
   const sort = read("sort") ?? props.sort;
   const page = Math.max(1, Number(read("page") ?? 1) || 1);
 
@@ -72,6 +79,12 @@ export function List<Row>(props: Props<Row>) {
       },
       { replace: true, preventScrollReset: true },
     );
+
+  const search = (next: string) => {
+    setWords(next);
+    written.current = next;
+    put({ q: next || null });
+  };
 
   const found = useMemo(() => {
     const needles = words.toLowerCase().split(/\s+/).filter(Boolean);
@@ -103,7 +116,11 @@ export function List<Row>(props: Props<Row>) {
   const at = Math.min(page, pages);
   const shown = found.slice((at - 1) * ROWS_PER_PAGE, at * ROWS_PER_PAGE);
   const filtered = words !== "" || facets.some((facet) => read(facet.key));
-  const clear = () => put(Object.fromEntries([["q", null], ...facets.map((facet) => [facet.key, null])]));
+  const clear = () => {
+    setWords("");
+    written.current = "";
+    put(Object.fromEntries([["q", null], ...facets.map((facet) => [facet.key, null])]));
+  };
 
   return (
     <section aria-label={props.name}>
@@ -116,13 +133,13 @@ export function List<Row>(props: Props<Row>) {
           leftSection={<IconSearch size={15} aria-hidden />}
           rightSection={
             words ? (
-              <ActionIcon size="sm" aria-label="Clear the search" onClick={() => put({ q: null })}>
+              <ActionIcon size="sm" aria-label="Clear the search" onClick={() => search("")}>
                 <IconX size={14} />
               </ActionIcon>
             ) : null
           }
           value={words}
-          onChange={(event) => put({ q: event.currentTarget.value })}
+          onChange={(event) => search(event.currentTarget.value)}
         />
         {facets.map((facet) => (
           <FacetChoice key={facet.key} facet={facet} rows={rows} value={read(facet.key)} choose={(value) => put({ [facet.key]: value })} />

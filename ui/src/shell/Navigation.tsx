@@ -89,7 +89,7 @@ function Account({ showKeys }: { showKeys: () => void }) {
     .map((word) => word.charAt(0).toUpperCase())
     .join("");
   return (
-    <Menu width={220} position="top-start">
+    <Menu width={245} position="top-start">
       <Menu.Target>
         <UnstyledButton className={classes.who} aria-label={`Account of ${name}`}>
           <span className={classes.face} aria-hidden>

@@ -2,7 +2,7 @@ import { Menu, useMantineColorScheme, type MantineColorScheme } from "@mantine/c
 import { IconCheck, IconDeviceDesktop, IconMoon, IconSun, type Icon } from "@tabler/icons-react";
 
 const CHOICES: { value: MantineColorScheme; label: string; icon: Icon }[] = [
-  { value: "auto", label: "As the system", icon: IconDeviceDesktop },
+  { value: "auto", label: "Light or dark as the system", icon: IconDeviceDesktop },
   { value: "light", label: "Light", icon: IconSun },
   { value: "dark", label: "Dark", icon: IconMoon },
 ];
@@ -11,15 +11,19 @@ export function SchemeItems() {
   const { colorScheme, setColorScheme } = useMantineColorScheme();
   return (
     <>
-      <Menu.Label>Appearance</Menu.Label>
       {CHOICES.map((choice) => (
         <Menu.Item
           key={choice.value}
-          role="menuitemradio"
-          aria-checked={colorScheme === choice.value}
           closeMenuOnClick={false}
           leftSection={<choice.icon size={16} />}
-          rightSection={colorScheme === choice.value ? <IconCheck size={15} /> : null}
+          rightSection={
+            colorScheme === choice.value ? (
+              <>
+                <IconCheck size={15} aria-hidden />
+                <span className="sr">, chosen</span>
+              </>
+            ) : null
+          }
           onClick={() => setColorScheme(choice.value)}
         >
           {choice.label}

@@ -7,10 +7,10 @@ test("an invitation makes a link that is shown once and works once", async ({ si
   await dialog.getByLabel("Name").fill("ada");
   await dialog.getByLabel("Viewer").check();
   await dialog.getByRole("button", { name: "Make a sign-in link" }).click();
-  const url = (await page.getByLabel("Sign-in link").textContent()) ?? "";
+  const url = (await page.getByLabel("Sign-in link", { exact: true }).textContent()) ?? "";
   expect(url).toContain("/sign-in#");
   await page.keyboard.press("Escape");
-  await expect(page.getByLabel("Sign-in link")).toBeVisible();
+  await expect(page.getByLabel("Sign-in link", { exact: true })).toBeVisible();
   await page.getByRole("button", { name: "I have it" }).click();
   await expect(page.getByRole("row", { name: /ada/ })).toContainText("viewer");
   expect(await page.content()).not.toContain(url);

@@ -31,13 +31,13 @@ test("a change opens into its diff, its evidence and the chain that led to it", 
 test("names of services and people filter, and the filter stands in the address", async ({ signedIn: page }) => {
   await page.goto("/changes");
   const entries = page.getByRole("list", { name: "Changes" }).locator("> li");
-  await page.getByLabel("By whom").fill("mei");
+  await page.getByRole("combobox", { name: "By whom" }).fill("mei");
   await page.keyboard.press("Escape");
   await expect(entries).toHaveCount(3);
   await expect(page).toHaveURL(/actor=mei/);
-  await page.getByLabel("Kind", { exact: true }).fill("release");
+  await page.getByRole("combobox", { name: "Kind" }).fill("release");
   await expect(entries).toHaveCount(1);
-  await page.getByLabel("Of what").fill("nothing");
+  await page.getByRole("combobox", { name: "Of what" }).fill("nothing");
   await expect(page.getByRole("heading", { name: "No change matches" })).toBeVisible();
 });
 

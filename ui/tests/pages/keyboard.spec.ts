@@ -33,8 +33,9 @@ test("a walk by keyboard alone: from the map to a restart and on to its change",
 
   await page.keyboard.press("g");
   await page.keyboard.press("c");
+  await expect(page.getByRole("heading", { name: "Changes", level: 1 })).toBeVisible();
   await page.keyboard.press("/");
-  await expect(page.getByLabel("Of what")).toBeFocused();
+  await expect(page.getByRole("combobox", { name: "Of what" })).toBeFocused();
   await page.keyboard.type("checkout");
   await page.keyboard.press("Escape");
   const entry = page.getByRole("button", { name: /^Service restarted, checkout/ });
@@ -67,7 +68,7 @@ test("light and dark are chosen by hand and kept", async ({ signedIn: page }) =>
   const scheme = () => page.locator("html").getAttribute("data-mantine-color-scheme");
   expect(await scheme()).toBe("light");
   await page.getByRole("button", { name: /Account of/ }).click();
-  await page.getByRole("menuitemradio", { name: "Dark" }).click();
+  await page.getByRole("menuitem", { name: "Dark", exact: true }).click();
   await expect.poll(scheme).toBe("dark");
   await page.reload();
   await expect(page.getByRole("heading", { name: "Map", level: 1 })).toBeVisible();

@@ -30,7 +30,7 @@ test("a change of health arrives by itself", async ({ signedIn: page, backend })
 });
 
 test("the list says the same, sorts, and keeps its state in the address", async ({ signedIn: page }) => {
-  await page.getByRole("radio", { name: "List" }).check({ force: true });
+  await page.getByText("List", { exact: true }).click();
   const things = page.getByRole("region", { name: "Things on the map", exact: true });
   await expect(things.getByRole("row").nth(1)).toContainText("payments");
   await things.getByRole("button", { name: "Requests/s" }).click();

@@ -1,5 +1,5 @@
 import { useDebouncedValue } from "@mantine/hooks";
-import { useEffect, useMemo, useState } from "react";
+import { useEffect, useMemo, useRef, useState } from "react";
 import { useSearchParams } from "react-router";
 import type { EventFilter } from "../../api/queries";
 import { useNames } from "../../parts/names";
@@ -18,10 +18,15 @@ export function useFilter(descending: boolean) {
   const [settled] = useDebouncedValue(words, FILTER_AFTER_MS);
 
   // A link within the page (a subject, an actor) changes the address under us.
+  const written = useRef(given);
   useEffect(() => {
-    setWords((before) => (join(before) === given ? before : split(given)));
+    if (given !== written.current) setWords(split(given));
+    written.current = given;
   }, [given]);
   useEffect(() => {
+    // Names that are still being typed must not be set back by the address, which comes after them.
+    if (join(settled) === written.current) return;
+    written.current = join(settled);
     setParams(
       (before) => {
         for (const field of FIELDS) {

@@ -62,7 +62,7 @@ export function Configuration({ service }: { service: ServiceDetail }) {
         <Section title="Links" empty={(service.links ?? []).length === 0 ? "None stand in its stead.yaml." : null}>
           {service.links?.map((link) => (
             <div key={link.url}>
-              <Anchor href={link.url} target="_blank" rel="noreferrer" size="sm">
+              <Anchor display="inline-block" py={3} href={link.url} target="_blank" rel="noreferrer" size="sm">
                 {link.title} <IconExternalLink size={13} aria-label="opens in a new window" />
               </Anchor>
             </div>
