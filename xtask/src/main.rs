@@ -1,10 +1,23 @@
 //! The tasks of this repository's developers, run as `cargo xtask NAME`.
+//!
+//! `demo` and `test` are the two commands of the README and start from nothing; `check` is the fast
+//! gate before a push. Nothing here is part of the product. Each task prints which stage it is in
+//! and for how long.
 
 #![forbid(unsafe_code)]
+#![allow(clippy::print_stdout, clippy::print_stderr)] // these are command-line tools for people
 
+mod arch;
 mod bench;
+mod check;
+mod demo;
+mod deny;
 mod generate;
+mod install;
 mod load;
+mod spdx;
+mod stage;
+mod test;
 
 use clap::{Parser, Subcommand};
 
@@ -28,6 +41,20 @@ enum Task {
         #[arg(long, default_value = "table")]
         output: String,
     },
+    /// Build everything, deliver the example shop and say where it is
+    Demo(demo::Args),
+    /// Install what the tests need, then run every check and test
+    Test(test::Args),
+    /// The fast gate: form, lints, layers, licences, generated files, the interface's types
+    Check,
+    /// Check the layers and sizes of the crates and that ARCHITECTURE.md draws them as they are
+    Arch {
+        /// Draw them anew
+        #[arg(long)]
+        write: bool,
+    },
+    /// Check licences, banned crates and fences against deny.toml
+    Deny,
     /// Generate the Rust client from the API's description
     Generate {
         /// Only say whether it is current
@@ -39,8 +66,17 @@ enum Task {
 }
 
 fn main() -> anyhow::Result<()> {
+    // Paths of tasks are relative to the repository, wherever the command was given.
+    if !matches!(std::env::args().nth(1).as_deref(), Some("load")) {
+        std::env::set_current_dir(stage::root())?;
+    }
     match Cli::parse().task {
         Task::Bench { name, quick, output } => bench::run(&name, quick, output == "json"),
+        Task::Demo(args) => demo::run(&args),
+        Task::Test(args) => test::run(&args),
+        Task::Check => check::run(),
+        Task::Arch { write } => arch::run(write),
+        Task::Deny => deny::run(),
         Task::Generate { check } => generate::run(check),
         Task::Load(args) => load::run(args),
     }

@@ -241,9 +241,7 @@ impl Supervisor {
             since: self.clock.now(),
             launched: Instant::now(),
             sources: vec![Source::new(out, "o"), Source::new(err, "e")],
-            // Only an upgrade waits for the word. A pipe that nobody reads stays readable for good
-            // once the program has spoken, and the loop would spin on it.
-            ready: ready.filter(|_| part == Part::Candidate),
+            ready,
             ended: None,
         })
     }
