@@ -32,6 +32,10 @@ impl Host for LocalHost {
         Box::pin(async move { find(&Layout::new(data)).await })
     }
 
+    fn runs(&self, data: &std::path::Path) -> bool {
+        Layout::new(data.to_owned()).holder().is_some()
+    }
+
     fn ensure(&self, options: ServerOptions) -> BoxFuture<'_, Result<(Server, bool), Problem>> {
         Box::pin(ensure(options))
     }

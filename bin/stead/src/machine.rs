@@ -37,6 +37,7 @@ pub(crate) struct ThisMachine {
     clock: Arc<dyn Clock>,
     started_at: Timestamp,
     url: String,
+    reconciler: delivery::reconcile::Shared,
 }
 
 impl ThisMachine {
@@ -50,6 +51,7 @@ impl ThisMachine {
         tasks: &Tasks,
         clock: &Arc<dyn Clock>,
         url: &str,
+        reconciler: &delivery::reconcile::Shared,
     ) -> Self {
         Self {
             layout: layout.clone(),
@@ -63,6 +65,7 @@ impl ThisMachine {
             clock: Arc::clone(clock),
             started_at: clock.now(),
             url: url.to_owned(),
+            reconciler: reconciler.clone(),
         }
     }
 
@@ -95,6 +98,9 @@ impl ThisMachine {
     }
 
     async fn stop_workloads(&self) -> Result<(), Problem> {
+        self.reconciler.halt();
+        stop_all(&*self.driver).await?;
+        // Those whose start was under way when it was halted.
         stop_all(&*self.driver).await?;
         if let Some(gateway) = roles::running(&self.roles, roles::GATEWAY).await? {
             self.roles.stop(gateway.id).await.map_err(|error| Problem::from_fault(&error))?;

@@ -71,6 +71,7 @@ pub struct Shared {
     changed: watch::Sender<u64>,
     wake: Arc<Notify>,
     notes: Arc<std::sync::Mutex<BTreeMap<(String, String), String>>>,
+    halted: Arc<std::sync::atomic::AtomicBool>,
 }
 
 impl Shared {
@@ -82,7 +83,18 @@ impl Shared {
             changed: watch::Sender::new(0),
             wake: Arc::new(Notify::new()),
             notes: Arc::default(),
+            halted: Arc::default(),
         }
+    }
+
+    /// From now on nothing is started or stopped: everything is about to be stopped by other hands,
+    /// and a replica that ends must not be replaced. It holds until the process ends.
+    pub fn halt(&self) {
+        self.halted.store(true, std::sync::atomic::Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_halted(&self) -> bool {
+        self.halted.load(std::sync::atomic::Ordering::SeqCst)
     }
 
     /// Keeps what a step says of itself, for those who look at its run.

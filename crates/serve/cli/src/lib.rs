@@ -46,6 +46,9 @@ pub trait Host: Sync {
     /// The server of this data directory, if one runs.
     fn find(&self, data: PathBuf) -> BoxFuture<'_, Result<Option<Server>, Problem>>;
 
+    /// Whether a server holds the data directory, be it on its way up or down.
+    fn runs(&self, data: &std::path::Path) -> bool;
+
     /// The server of this data directory; starts one in the background if none runs. True when it
     /// was started now.
     fn ensure(&self, options: ServerOptions) -> BoxFuture<'_, Result<(Server, bool), Problem>>;

@@ -12,6 +12,9 @@ use crate::{
     failed, json, up,
 };
 
+/// Stopping everything takes at most the longest grace of a workload, and a little.
+const STOPPED_WITHIN: std::time::Duration = std::time::Duration::from_secs(120);
+
 pub(crate) async fn restart(client: &Client, args: Restart) -> Result<(), Problem> {
     client.post_service_restart(&args.service, &Why { why: args.why }).await.map_err(failed)?;
     eprintln!("`{}` is being replaced, replica by replica; `stead status {0} -w` follows", args.service);
@@ -112,6 +115,7 @@ pub(crate) async fn stop(global: &Global, args: Stop, host: &dyn Host) -> Result
         Some(_) => {
             let client = crate::connect(global, host).await?;
             client.post_machine_shutdown(&ShutDown { everything: args.everything }).await.map_err(failed)?;
+            gone(global, host).await?;
         }
         None if args.everything => host.stop_everything(global.data()).await?,
         None => {
@@ -123,6 +127,19 @@ pub(crate) async fn stop(global: &Global, args: Stop, host: &dyn Host) -> Result
     if !json(global) {
         let what = if args.everything { "server, gateway and workloads" } else { "server" };
         eprintln!("{what} stopped; data is kept");
+    }
+    Ok(())
+}
+
+/// Waits until the server has ended.
+async fn gone(global: &Global, host: &dyn Host) -> Result<(), Problem> {
+    let deadline = tokio::time::Instant::now() + STOPPED_WITHIN;
+    while host.runs(&global.data()) {
+        if tokio::time::Instant::now() >= deadline {
+            return Err(Problem::new(Class::Timeout, "cli.stop", "the server is still stopping what runs")
+                .with_hint("`stead status` shows what is left; repeat the command to go on waiting"));
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     Ok(())
 }

@@ -39,6 +39,9 @@ impl Reconciler {
             self.looked = true;
             self.observe_at = Duration::ZERO; // Replicas without a record show now.
         }
+        if self.shared.is_halted() {
+            return;
+        }
         self.note_progress().await;
         self.check();
         self.act();

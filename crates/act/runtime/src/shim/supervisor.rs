@@ -241,7 +241,9 @@ impl Supervisor {
             since: self.clock.now(),
             launched: Instant::now(),
             sources: vec![Source::new(out, "o"), Source::new(err, "e")],
-            ready,
+            // Only an upgrade waits for the word. A pipe that nobody reads stays readable for good
+            // once the program has spoken, and the loop would spin on it.
+            ready: ready.filter(|_| part == Part::Candidate),
             ended: None,
         })
     }

@@ -126,3 +126,25 @@ async fn stopping_a_role_leaves_the_workloads_it_started() {
     assert!(running(&inner.wait(&workload, "there", |_| true).await));
     inner.driver.stop(workload).await.unwrap();
 }
+
+/// A program that says "ready" closes its end of a pipe; a loop that goes on polling it never rests.
+#[tokio::test]
+async fn a_role_that_said_ready_leaves_its_shim_idle() {
+    let bench = Bench::new();
+    let id = bench.start(role("one")).await;
+    let port: u16 = bench.line(&id, "port").await[5..].parse().unwrap();
+    let child = pid(&bench.wait(&id, "running", running).await);
+    let field = |pid: u64, at: usize| -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        stat.rsplit(") ").next().unwrap().split(' ').nth(at).unwrap().parse().unwrap()
+    };
+    let shim = field(u64::from(child), 1);
+    let ticks = || field(shim, 11) + field(shim, 12);
+    let (before, begun) = (ticks(), std::time::Instant::now());
+    while begun.elapsed() < Duration::from_millis(500) {
+        assert_eq!(ask(port), "one");
+    }
+    // 50 ticks are what a core has in that time.
+    assert!(ticks() - before < 20, "the shim used {} ticks", ticks() - before);
+    bench.driver.stop(id).await.unwrap();
+}
