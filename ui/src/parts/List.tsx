@@ -1,7 +1,8 @@
 import { ActionIcon, Button, Group, Menu, Pagination, SegmentedControl, Select, Table, Text, TextInput, UnstyledButton } from "@mantine/core";
 import { IconArrowDown, IconArrowsSort, IconArrowUp, IconDownload, IconFilterOff, IconSearch, IconX } from "@tabler/icons-react";
-import { useEffect, useMemo, useRef, useState, type ReactNode } from "react";
+import { useMemo, useState, type ReactNode } from "react";
 import { useSearchParams } from "react-router";
+import { useEcho } from "./echo";
 import { count } from "./figures";
 import classes from "./List.module.css";
 import { saveCsv, saveJson } from "./save";
@@ -57,13 +58,8 @@ export function List<Row>(props: Props<Row>) {
   const scope = props.scope ? `${props.scope}.` : "";
   const read = (key: string) => params.get(scope + key);
   const given = read("q") ?? "";
-  // The address follows what is typed a moment later; the field itself must never wait for it.
   const [words, setWords] = useState(given);
-  const written = useRef(given);
-  useEffect(() => {
-    if (given !== written.current) setWords(given);
-    written.current = given;
-  }, [given]);
+  const wrote = useEcho(given, setWords);
   const sort = read("sort") ?? props.sort;
   const page = Math.max(1, Number(read("page") ?? 1) || 1);
 
@@ -82,7 +78,7 @@ export function List<Row>(props: Props<Row>) {
 
   const search = (next: string) => {
     setWords(next);
-    written.current = next;
+    wrote(next);
     put({ q: next || null });
   };
 
@@ -118,7 +114,7 @@ export function List<Row>(props: Props<Row>) {
   const filtered = words !== "" || facets.some((facet) => read(facet.key));
   const clear = () => {
     setWords("");
-    written.current = "";
+    wrote("");
     put(Object.fromEntries([["q", null], ...facets.map((facet) => [facet.key, null])]));
   };
 

@@ -45,6 +45,7 @@ export function useNames() {
       const known = things.get(text);
       if (known) return known;
       const at = text.indexOf("/");
+      if (text.startsWith("flow_")) return { label: `run ${shortId(text)}`, page: `/runs/${text}`, id: text };
       if (at < 0) return { label: shortId(text), page: null, id: text };
       const [kind, name] = [text.slice(0, at), text.slice(at + 1)];
       const pages: Record<string, string> = {

@@ -55,6 +55,7 @@ test("nodes of the map take the focus and open with Enter", async ({ signedIn: p
 
 test("keys do nothing while one types, and ? lists them", async ({ signedIn: page }) => {
   await page.goto("/services");
+  await expect(page.getByLabel("Search services")).toBeVisible();
   await page.keyboard.press("/");
   await page.keyboard.type("g s ?");
   await expect(page.getByLabel("Search services")).toHaveValue("g s ?");

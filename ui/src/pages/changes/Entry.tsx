@@ -25,7 +25,7 @@ import { verbOf, words } from "./words";
 const SIGNS: [RegExp, Icon, string][] = [
   [/(fail|exit|crash|lost|undone|restored|degraded)/, IconArrowBackUp, "warn"],
   [/(denied|refused)/, IconShieldX, "bad"],
-  [/(created|added|provided|invited|started|activated)/, IconCirclePlus, "good"],
+  [/(created|made|added|provided|invited|start|activated|done)/, IconCirclePlus, "good"],
   [/(remov|deleted|stopped|revoked|ended)/, IconCircleMinus, "bad"],
   [/(applied|run|restarted)/, IconPlayerPlay, "busy"],
   [/(set|changed|updated|scaled)/, IconPencil, "busy"],

@@ -2,6 +2,7 @@ import { useDebouncedValue } from "@mantine/hooks";
 import { useEffect, useMemo, useRef, useState } from "react";
 import { useSearchParams } from "react-router";
 import type { EventFilter } from "../../api/queries";
+import { useEcho } from "../../parts/echo";
 import { useNames } from "../../parts/names";
 import { kindOf } from "./words";
 
@@ -17,16 +18,16 @@ export function useFilter(descending: boolean) {
   const [words, setWords] = useState(() => split(given));
   const [settled] = useDebouncedValue(words, FILTER_AFTER_MS);
 
+  const last = useRef(given);
   // A link within the page (a subject, an actor) changes the address under us.
-  const written = useRef(given);
+  const wrote = useEcho(given, (address) => {
+    last.current = address;
+    setWords(split(address));
+  });
   useEffect(() => {
-    if (given !== written.current) setWords(split(given));
-    written.current = given;
-  }, [given]);
-  useEffect(() => {
-    // Names that are still being typed must not be set back by the address, which comes after them.
-    if (join(settled) === written.current) return;
-    written.current = join(settled);
+    if (join(settled) === last.current) return;
+    last.current = join(settled);
+    wrote(last.current);
     setParams(
       (before) => {
         for (const field of FIELDS) {
@@ -37,7 +38,7 @@ export function useFilter(descending: boolean) {
       },
       { replace: true, preventScrollReset: true },
     );
-  }, [settled, setParams]);
+  }, [settled, setParams, wrote]);
 
   const [subject, kind, actor] = given.split("\n") as [string, string, string];
   const filter = useMemo<EventFilter>(

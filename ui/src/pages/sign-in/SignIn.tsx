@@ -60,7 +60,7 @@ export function SignIn() {
         <Text size="sm" c="dimmed">
           No password yet? Ask an admin for a link, or on the machine itself:
         </Text>
-        <Command text="stead access link" />
+        <Command text="stead open" />
       </div>
     </main>
   );
