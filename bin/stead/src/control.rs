@@ -94,7 +94,17 @@ async fn control(data: PathBuf, listen: Listen) -> Result<(), Problem> {
         .map_err(|error| Problem::from_fault(&error))?;
 
     let url = url_of(bound, secured.as_ref());
-    let machine = ThisMachine::new(&layout, &parts, roles_driver, gateway, checkpoints, &tasks, &clock, &url, engine.shared());
+    let machine = ThisMachine::new(
+        &layout,
+        &parts,
+        roles_driver,
+        gateway,
+        checkpoints,
+        &tasks,
+        &clock,
+        &url,
+        engine.shared(),
+    );
     let router = api::router(api::Ports {
         tenant: Tenant::default(),
         base_url: url.clone(),

@@ -2,6 +2,7 @@
 
 mod planning;
 mod runs;
+pub(crate) mod schedules;
 mod views;
 
 use std::sync::Arc;
@@ -43,7 +44,8 @@ impl Engine {
     #[must_use]
     pub fn new(ports: Ports, holder: String) -> Self {
         let shared = Shared::new();
-        let handlers = apply::handlers(&ports, &shared);
+        let job = Arc::new(schedules::JobHandler { ports: ports.clone() });
+        let handlers = apply::handlers(&ports, &shared).with(schedules::HANDLER, schedules::VERSION, job);
         let flows = flow::Engine::new(flow::Options {
             state: Arc::clone(&ports.state),
             clock: Arc::clone(&ports.clock),
@@ -69,6 +71,10 @@ impl Engine {
         let (ports, shared) = (self.ports.clone(), self.shared.clone());
         self.ports.tasks.spawn(tasks::Kind::LOOP, "reconciler", move |shutdown| {
             Reconciler::new(ports.clone(), shared.clone()).run(shutdown)
+        })?;
+        let engine = self.clone();
+        self.ports.tasks.spawn(tasks::Kind::LOOP, "schedules of jobs", move |shutdown| {
+            engine.clone().keep_schedules(shutdown)
         })?;
         Ok(())
     }
@@ -199,7 +205,7 @@ impl Engine {
         };
         let service =
             service_file::model::Service::from_canonical(release.definition.clone()).map_err(|_| no_job())?;
-        let spec = service.jobs.get(job.as_str()).cloned().ok_or_else(no_job)?;
+        let spec = schedules::job_of(&service, &job).ok_or_else(no_job)?;
         let ports = self.ports.clone();
         let spawned = self.ports.tasks.spawn_once(
             tasks::Kind::WORK,

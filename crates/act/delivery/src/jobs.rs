@@ -98,9 +98,10 @@ async fn once(ports: &Ports, start: &Start, job: &Job) -> Result<(ReplicaId, Exi
     match tokio::time::timeout(limit, ended).await {
         Ok(Ok(mut exit)) => {
             if exit.code != Some(0)
-                && let Some(words) = last_words(&ports.driver, &id).await {
-                    exit.reason = format!("{}: {words}", exit.reason);
-                }
+                && let Some(words) = last_words(&ports.driver, &id).await
+            {
+                exit.reason = format!("{}: {words}", exit.reason);
+            }
             Ok((id, exit))
         }
         Ok(Err(problem)) => Err(problem),

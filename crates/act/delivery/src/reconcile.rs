@@ -27,8 +27,8 @@ use gateway_api::{Sample, Snapshot};
 use tasks::Shutdown;
 use tokio::sync::{Notify, mpsc, watch};
 
-pub(crate) use turn::start_one;
 pub use routes::PUBLIC;
+pub(crate) use turn::start_one;
 pub use world::{Rollout, ServiceNow, World};
 
 use crate::{

@@ -125,10 +125,12 @@ impl Window {
             (start..end).step_by(usize::try_from(step).unwrap_or(1)).map(|at| (at, Row::default())).collect();
         for (at, rows) in self.since(start) {
             for (lane, row) in rows {
-                if lane.service == service && lane.environment == scope.environment
-                    && let Some(point) = points.get_mut(&(at.div_euclid(step) * step)) {
-                        point.merge(row);
-                    }
+                if lane.service == service
+                    && lane.environment == scope.environment
+                    && let Some(point) = points.get_mut(&(at.div_euclid(step) * step))
+                {
+                    point.merge(row);
+                }
             }
         }
         Series {

@@ -49,9 +49,10 @@ impl Applier {
         self.note(&call, "starting");
         let outcome = self.wait_rolled_out(&call, name, &record.revision().unwrap_or_default()).await;
         if let Err(error) = &outcome
-            && error.kind == flow::ErrorKind::Fatal {
-                self.fail_release(&ctx, name, id, &error.message).await?;
-            }
+            && error.kind == flow::ErrorKind::Fatal
+        {
+            self.fail_release(&ctx, name, id, &error.message).await?;
+        }
         outcome.map(|()| output(Some(id.as_str()), previous.as_deref()))
     }
 

@@ -88,12 +88,7 @@ impl Engine {
         Ok(basis_of(self.books.services(scope).await?.values()))
     }
 
-    async fn want(
-        &self,
-        scope: &Scope,
-        service: Service,
-        submission: &Submission,
-    ) -> Result<Wanted> {
+    async fn want(&self, scope: &Scope, service: Service, submission: &Submission) -> Result<Wanted> {
         let name = service.name.to_string();
         let artifact = submission.artifacts.get(&name).map(|tree| tree.digest.clone());
         let mut needs = BTreeMap::new();

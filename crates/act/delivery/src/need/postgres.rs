@@ -162,16 +162,7 @@ fn make_database(
     host::run_tool(
         &programs.join("postgres"),
         // A statement that fails would be repeated in the message, and with it the password.
-        &[
-            "--single",
-            "-D",
-            ".",
-            "-c",
-            "exit_on_error=on",
-            "-c",
-            "log_min_error_statement=panic",
-            "postgres",
-        ],
+        &["--single", "-D", ".", "-c", "exit_on_error=on", "-c", "log_min_error_statement=panic", "postgres"],
         fresh,
         &[],
         maker,

@@ -296,9 +296,10 @@ impl Reconciler {
         }
         for sample in samples {
             if let Some(replica) = &sample.replica
-                && self.owners.contains_key(replica) {
-                    self.in_flight.insert(replica.clone(), (sample.in_flight, sample.at));
-                }
+                && self.owners.contains_key(replica)
+            {
+                self.in_flight.insert(replica.clone(), (sample.in_flight, sample.at));
+            }
         }
         self.in_flight.retain(|replica, _| self.owners.contains_key(replica));
     }

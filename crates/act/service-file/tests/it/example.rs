@@ -5,7 +5,8 @@ use std::path::Path;
 #[test]
 fn the_service_files_of_the_shop_are_understood_in_both_environments() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../examples/shop");
-    let workspace = service_file::load(&folder).unwrap_or_else(|problems| panic!("{}", problems.render(false)));
+    let workspace =
+        service_file::load(&folder).unwrap_or_else(|problems| panic!("{}", problems.render(false)));
     assert_eq!(workspace.services.len(), 5);
     let embedded = base::Environment::parse("embedded").unwrap();
     for service in &workspace.services {
