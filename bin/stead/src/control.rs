@@ -109,6 +109,7 @@ async fn control(data: PathBuf, listen: Listen) -> Result<(), Problem> {
         tenant: Tenant::default(),
         base_url: url.clone(),
         tls: secured.is_some(),
+        host_names: http::host_names(bound),
         clock: Arc::clone(&clock),
         tasks: tasks.clone(),
         access: parts.access.clone(),

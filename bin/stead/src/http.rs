@@ -92,6 +92,16 @@ pub(crate) fn secure(
     Ok(Some(Secured { certificate, key, fingerprint }))
 }
 
+/// Names of this machine under which others reach it; none where nobody else can.
+pub(crate) fn host_names(bound: SocketAddr) -> Vec<String> {
+    if bound.ip().is_loopback() {
+        return Vec::new();
+    }
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim().to_ascii_lowercase();
+    if name.is_empty() { Vec::new() } else { vec![name.clone(), format!("{name}.local")] }
+}
+
 fn tls_problem(path: &Path, why: &str) -> Problem {
     Problem::new(Class::Invalid, "bin.tls", format!("{}: {why}", path.display()))
         .with_hint("give a certificate and its key as PEM files")

@@ -2090,6 +2090,8 @@ export interface components {
             after?: string[];
             /** @description What a person should know before saying yes, such as data that is deleted. */
             warnings?: string[];
+            /** @description Data is deleted for good, which takes a right of its own. */
+            deletes_data?: boolean;
         };
         /** @enum {string} */
         StepState: "waiting" | "running" | "retrying" | "done" | "failed" | "undone" | "skipped" | "parked";

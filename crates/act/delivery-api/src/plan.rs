@@ -116,6 +116,14 @@ pub struct Step {
     /// What a person should know before saying yes, such as data that is deleted.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// Data is deleted for good, which takes a right of its own.
+    #[serde(default, skip_serializing_if = "is_no")]
+    pub deletes_data: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_no(flag: &bool) -> bool {
+    !flag
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

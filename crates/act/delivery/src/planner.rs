@@ -130,6 +130,7 @@ fn plan_need(outcome: &mut Outcome, service: &str, name: &str, need: &Need, actu
         changes,
         after: Vec::new(),
         warnings,
+        deletes_data: false,
     });
     if action != Action::Keep {
         outcome.work.push(Work::Provide {
@@ -163,6 +164,7 @@ fn plan_service(outcome: &mut Outcome, wish: &Wanted, actual: Option<&Actual>, a
             changes: changes(&Value::Null, &definition),
             after,
             warnings: Vec::new(),
+            deletes_data: false,
         });
         outcome.work.push(release());
         return;
@@ -186,7 +188,15 @@ fn plan_service(outcome: &mut Outcome, wish: &Wanted, actual: Option<&Actual>, a
     if wish.service.run.as_ref().is_some_and(|run| run.replicas == 0) && record.replicas > 0 {
         warnings.push(format!("`{name}` stops serving: no replicas are asked for"));
     }
-    outcome.steps.push(Step { subject, action, why: why.join("; "), changes: differences, after, warnings });
+    outcome.steps.push(Step {
+        subject,
+        action,
+        why: why.join("; "),
+        changes: differences,
+        after,
+        warnings,
+        deletes_data: false,
+    });
     if action == Action::Keep {
         return;
     }
@@ -273,25 +283,21 @@ fn plan_removals(
         for caller in callers_that_stay(record, actual, &leaving) {
             outcome.warnings.push(format!("`{caller}` needs `{}` and stays", record.name));
         }
-        let (why, warnings) = if record.is_platform_service() {
-            let what = if going.delete_data {
-                "its data is DELETED; only a backup brings it back"
-            } else {
-                "its data is kept; `stead up` brings it back, `stead down --delete-data` deletes it"
-            };
-            ("nothing needs it any more".to_owned(), vec![format!("`{}`: {what}", record.name)])
+        let why = if record.is_platform_service() {
+            "nothing needs it any more"
         } else if changing.is_empty() {
-            ("you asked for it".to_owned(), Vec::new())
+            "you asked for it"
         } else {
-            ("its file is gone from the project".to_owned(), Vec::new())
+            "its file is gone from the project"
         };
         outcome.steps.push(Step {
             subject: subject(record.is_platform_service(), &record.name),
             action: Action::Remove,
-            why,
+            why: why.to_owned(),
             changes: Vec::new(),
             after,
-            warnings,
+            warnings: data_warning(record, going.delete_data).into_iter().collect(),
+            deletes_data: going.delete_data,
         });
         outcome.work.push(Work::Remove {
             name: record.name.clone(),
@@ -299,6 +305,16 @@ fn plan_removals(
             delete_data: going.delete_data,
         });
     }
+}
+
+/// What becomes of the data. A service may have some of its own in `STEAD_DATA_DIR`.
+fn data_warning(record: &ServiceRecord, deleted: bool) -> Option<String> {
+    let what = match (deleted, record.is_platform_service()) {
+        (true, _) => "its data is DELETED; only a backup brings it back",
+        (false, true) => "its data is kept; `stead up` brings it back, `stead down --delete-data` deletes it",
+        (false, false) => return None,
+    };
+    Some(format!("`{}`: {what}", record.name))
 }
 
 /// Subjects that must go before this one: who calls it, and the service whose need it is.

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use access::{Action, Principal, RequestHeaders, Resource, decide};
+use access::{Action, Authenticated, Credential, Principal, RequestHeaders, Resource, decide};
 use axum::{
     extract::{ConnectInfo, FromRequestParts, MatchedPath, Request, State},
     http::{HeaderMap, Method, Uri, header, request::Parts},
@@ -13,7 +13,7 @@ use base::{Cause, Class, Ctx, Environment, Problem, Scope};
 
 use crate::{
     Ports,
-    problem::Failure,
+    problem::{self, Failure},
     routes::{self, Gate},
 };
 
@@ -25,12 +25,35 @@ pub struct Caller {
     /// What the session has to send back with every change; none for a token.
     pub csrf: Option<String>,
     pub expires_at: base::Timestamp,
+    /// What let it in, to be asked again while an answer streams.
+    proof: Proof,
+}
+
+#[derive(Debug, Clone)]
+struct Proof {
+    credential: Credential,
+    action: Action,
 }
 
 impl Caller {
     #[must_use]
     pub fn scope(&self) -> &Scope {
         &self.ctx.scope
+    }
+
+    /// Whether the credential is still good and its owner still may. State that cannot be read is a
+    /// no: whoever follows a stream comes back by itself.
+    pub(crate) async fn is_still_let_in(&self, ports: &Ports) -> bool {
+        let Proof { credential, action } = &self.proof;
+        let found = ports.access.authenticate(&ports.tenant, credential).await;
+        found.is_ok_and(|found| {
+            decide(&found.principal, *action, &resource(self.scope(), *action, &found)).allow
+        })
+    }
+
+    /// A second question to the decision point, for what only query or body tell.
+    pub(crate) fn also(&self, action: Action, resource: &Resource) -> Result<(), Failure> {
+        allowed(&self.principal, action, resource)
     }
 }
 
@@ -60,8 +83,13 @@ fn unauthenticated() -> Problem {
         .with_hint("sign in with a link (`stead open`) or send an API token as `Authorization: Bearer`")
 }
 
-/// Lets a request through or answers it.
-pub(crate) async fn guard(State(ports): State<Ports>, mut request: Request, next: Next) -> Response {
+/// Lets a request through or answers it. What is logged on the way carries its correlation.
+pub(crate) async fn guard(State(ports): State<Ports>, request: Request, next: Next) -> Response {
+    let correlation = correlation(request.headers());
+    problem::CORRELATION.scope(correlation.clone(), let_in(ports, correlation, request, next)).await
+}
+
+async fn let_in(ports: Ports, correlation: String, mut request: Request, next: Next) -> Response {
     let matched = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let Some(gate) = matched.as_deref().and_then(|path| routes::gate(request.method(), path)) else {
         return Failure(Problem::new(
@@ -71,12 +99,12 @@ pub(crate) async fn guard(State(ports): State<Ports>, mut request: Request, next
         ))
         .into_response();
     };
-    if let Err(failure) = same_origin(&ports, request.method(), request.headers()) {
+    if let Err(failure) = same_origin(&ports, request.method(), request.uri(), request.headers()) {
         return failure.into_response();
     }
     let Gate::Needs(action) = gate else { return next.run(request).await };
     let (method, uri, headers) = (request.method().clone(), request.uri().clone(), request.headers().clone());
-    match authorize(&ports, &method, &uri, &headers, action).await {
+    match authorize(&ports, &method, &uri, &headers, correlation, action).await {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
             next.run(request).await
@@ -90,45 +118,71 @@ async fn authorize(
     method: &Method,
     uri: &Uri,
     sent: &HeaderMap,
+    correlation: String,
     action: Action,
 ) -> Result<Caller, Failure> {
     let environment = environment(uri)?;
     let scope = Scope { tenant: ports.tenant.clone(), environment };
-    let credential = headers(ports, method, sent)
+    let cookies = cookies(sent);
+    let credential = headers(ports, method, sent, cookies.as_deref())
         .credential()
         .map_err(|error| Failure::of(&error))?
         .ok_or_else(|| Failure(unauthenticated()))?;
     let found =
         ports.access.authenticate(&ports.tenant, &credential).await.map_err(|error| Failure::of(&error))?;
-    let principal = found.principal;
-    let resource = match action.reach() {
-        access::Reach::Environment => Resource::environment(&scope),
-        access::Reach::Tenant => Resource::tenant(&scope.tenant),
-        access::Reach::Own => Resource::owned(&scope.tenant, principal.person.clone()),
-    };
-    let decision = decide(&principal, action, &resource);
-    if !decision.allow {
-        return Err(Failure(
-            Problem::new(Class::Denied, "access.denied", decision.why)
-                .with_hint("an admin can change roles and scopes under Access"),
-        ));
-    }
-    let correlation = correlation(sent);
+    allowed(&found.principal, action, &resource(&scope, action, &found))?;
     let ctx = Ctx {
-        actor: principal.actor(),
+        actor: found.principal.actor(),
         scope,
         cause: Cause { correlation, causation: None },
         budget: Ctx::BUDGET_DEFAULT,
     };
-    Ok(Caller { ctx, principal, csrf: found.csrf, expires_at: found.expires_at })
+    Ok(Caller {
+        ctx,
+        principal: found.principal,
+        csrf: found.csrf,
+        expires_at: found.expires_at,
+        proof: Proof { credential, action },
+    })
 }
 
-pub(crate) fn headers<'h>(ports: &Ports, method: &Method, headers: &'h HeaderMap) -> RequestHeaders<'h> {
-    let text = |name: &header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+/// What `action` is asked about.
+fn resource(scope: &Scope, action: Action, found: &Authenticated) -> Resource {
+    match action.reach() {
+        access::Reach::Environment => Resource::environment(scope),
+        access::Reach::Tenant => Resource::tenant(&scope.tenant),
+        access::Reach::Own => Resource::owned(&scope.tenant, found.principal.person.clone()),
+    }
+}
+
+fn allowed(principal: &Principal, action: Action, resource: &Resource) -> Result<(), Failure> {
+    let decision = decide(principal, action, resource);
+    if decision.allow {
+        return Ok(());
+    }
+    let problem = Problem::new(Class::Denied, "access.denied", decision.why)
+        .with_hint("an admin can change roles and scopes under Access");
+    Err(Failure(problem))
+}
+
+/// All cookies as one text: HTTP/2 lets a client send each pair in a field of its own (RFC 9113).
+fn cookies(headers: &HeaderMap) -> Option<String> {
+    let fields: Vec<&str> =
+        headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok()).collect();
+    (!fields.is_empty()).then(|| fields.join("; "))
+}
+
+fn headers<'h>(
+    ports: &Ports,
+    method: &Method,
+    headers: &'h HeaderMap,
+    cookies: Option<&'h str>,
+) -> RequestHeaders<'h> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     RequestHeaders {
-        authorization: text(&header::AUTHORIZATION),
-        cookie: text(&header::COOKIE),
-        csrf: headers.get("x-stead-csrf").and_then(|value| value.to_str().ok()),
+        authorization: text("authorization"),
+        cookie: cookies,
+        csrf: text("x-stead-csrf"),
         safe_method: is_safe(method),
         tls: ports.tls,
     }
@@ -138,25 +192,44 @@ fn is_safe(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
-/// A browser says where a change comes from; another site's is refused, also on open routes.
-fn same_origin(ports: &Ports, method: &Method, headers: &HeaderMap) -> Result<(), Failure> {
+/// A browser says where a change comes from; another site's is refused, also on open routes. So is
+/// that of a page whose own name was pointed at this machine: it would name itself in `Host` too.
+fn same_origin(ports: &Ports, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Failure> {
     if is_safe(method) {
         return Ok(());
     }
     let Some(origin) = headers.get(header::ORIGIN).and_then(|value| value.to_str().ok()) else {
         return Ok(());
     };
-    let host = headers.get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let own =
+    // HTTP/2 has the authority in place of `Host`.
+    let sent = headers.get(header::HOST).and_then(|value| value.to_str().ok());
+    let host = uri.authority().map(|authority| authority.as_str()).or(sent).unwrap_or_default();
+    let same =
         origin == ports.base_url || origin.split_once("://").is_some_and(|(_, authority)| authority == host);
-    if own {
+    if same && is_own_name(ports, host) {
         return Ok(());
     }
-    Err(Failure(Problem::new(
+    let problem = Problem::new(
         Class::Denied,
         "access.origin",
-        format!("a change from {origin} is not let in"),
-    )))
+        format!("a change from {origin} by way of {host:?} is not let in"),
+    )
+    .with_hint("open Stead under the address that `stead open` gives");
+    Err(Failure(problem))
+}
+
+/// Whether `authority` can only mean this server: a number cannot be pointed elsewhere, a loopback
+/// name is not asked of DNS, and with TLS the certificate speaks for the name.
+fn is_own_name(ports: &Ports, authority: &str) -> bool {
+    let Ok(authority) = authority.parse::<axum::http::uri::Authority>() else { return false };
+    let host = authority.host().to_ascii_lowercase();
+    let own = ports.base_url.split_once("://").map_or("", |(_, authority)| authority);
+    ports.tls
+        || own.parse::<axum::http::uri::Authority>().is_ok_and(|own| own.host().eq_ignore_ascii_case(&host))
+        || host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok()
+        || host == "localhost"
+        || host.ends_with(".localhost")
+        || ports.host_names.contains(&host)
 }
 
 /// The environment in the query, else the default one.

@@ -26,8 +26,12 @@ pub use openapi::openapi;
 
 /// Where the API is mounted.
 pub const PREFIX: &str = "/api/stead/v1";
-/// Largest JSON body of a request.
-pub const BODY_BYTES_MAX: usize = 96 << 20;
+/// Largest JSON body of a request, unless the route says otherwise.
+pub const BODY_BYTES_MAX: usize = 256 << 10;
+/// Largest plan that is handed in: documents and lists of files.
+pub const PLAN_BYTES_MAX: usize = 96 << 20;
+/// Largest body of a sign-in, which anybody may send.
+pub const SIGN_IN_BYTES_MAX: usize = 16 << 10;
 /// Streams (logs, changes) that are open at once.
 pub const STREAMS_MAX: usize = 256;
 
@@ -60,6 +64,8 @@ pub struct Ports {
     /// The API's own address as clients see it, `http://127.0.0.1:7070`.
     pub base_url: String,
     pub tls: bool,
+    /// Further names of this machine, in lowercase, under which a browser may come without TLS.
+    pub host_names: Vec<String>,
     pub clock: Arc<dyn Clock>,
     pub tasks: tasks::Tasks,
     pub access: Arc<Access>,

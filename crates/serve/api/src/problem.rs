@@ -8,6 +8,11 @@ use axum::{
 };
 use base::{Class, Fault, Problem};
 
+tokio::task_local! {
+    /// The correlation of the request that is being answered.
+    pub(crate) static CORRELATION: String;
+}
+
 /// What a handler fails with.
 #[derive(Debug)]
 pub struct Failure(pub Problem);
@@ -33,11 +38,8 @@ impl Failure {
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let status = self.0.class.http_status();
-        let masked = self.0.class == Class::Internal;
-        if masked {
-            tracing::error!(code = self.0.code, message = self.0.message, "request failed");
-        }
-        let wire = Wire { code: self.0.code, status, message: self.0.message, hint: self.0.hint };
+        let told = if self.0.class == Class::Internal { masked(self.0) } else { self.0 };
+        let wire = Wire { code: told.code, status, message: told.message, hint: told.hint };
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, Json(wire)).into_response();
         let headers = response.headers_mut();
@@ -47,4 +49,17 @@ impl IntoResponse for Failure {
         }
         response
     }
+}
+
+/// What went wrong within Stead stays in its log: paths and texts of other parts are nobody's business
+/// outside. The answer says under which id it stands there.
+fn masked(problem: Problem) -> Problem {
+    let id = CORRELATION.try_with(Clone::clone).unwrap_or_default();
+    tracing::error!(correlation = id, code = problem.code, message = problem.message, "request failed");
+    let place = format!("the server's log says more, under {id}");
+    let hint = match problem.hint {
+        Some(hint) => format!("{hint}; {place}"),
+        None => place,
+    };
+    Problem::new(Class::Internal, problem.code, "internal error").with_hint(hint)
 }

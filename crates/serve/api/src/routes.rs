@@ -9,7 +9,7 @@ use axum::{
     routing::{MethodRouter, delete, get, patch, post, put},
 };
 
-use crate::{BODY_BYTES_MAX, PREFIX, Ports, gate, handlers as h};
+use crate::{BODY_BYTES_MAX, PLAN_BYTES_MAX, PREFIX, Ports, SIGN_IN_BYTES_MAX, gate, handlers as h};
 
 /// What a route needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,15 +94,22 @@ pub fn gate(method: &Method, matched: &str) -> Option<Gate> {
     TABLE.iter().find(|route| route.method == method && route.path == path).map(|route| route.gate)
 }
 
+/// What a body may be; `/artifacts` is a stream that is never held whole.
+fn body_bytes_max(path: &str) -> usize {
+    match path {
+        "/plans" => PLAN_BYTES_MAX,
+        "/session" => SIGN_IN_BYTES_MAX,
+        _ => BODY_BYTES_MAX,
+    }
+}
+
 pub(crate) fn router(ports: Ports) -> Router {
     let mut router = Router::new();
     for (path, handler) in all() {
-        router = router.route(&format!("{PREFIX}{path}"), handler);
+        let limited = handler.layer(DefaultBodyLimit::max(body_bytes_max(path)));
+        router = router.route(&format!("{PREFIX}{path}"), limited);
     }
-    router
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .route_layer(middleware::from_fn_with_state(ports.clone(), gate::guard))
-        .with_state(ports)
+    router.route_layer(middleware::from_fn_with_state(ports.clone(), gate::guard)).with_state(ports)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The ledger as it is read, exported and verified.
 
+use access::{Action, Resource};
 use api_types::{AuditVerdict, Event, Page};
 use axum::{
     Json,
@@ -8,6 +9,7 @@ use axum::{
     http::header,
     response::{IntoResponse, Response},
 };
+use base::Scope;
 use bytes::Bytes;
 use ledger::Entry;
 use serde::Deserialize;
@@ -42,11 +44,17 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
-    fn query(&self, caller: &Caller) -> EntryQuery {
+    /// The gate decided for one environment; reading them all is another question.
+    fn query(&self, caller: &Caller) -> Answer<EntryQuery> {
+        let Scope { tenant, environment } = caller.scope().clone();
+        let all = self.all.unwrap_or(false);
+        if all {
+            caller.also(Action::ReadLedger, &Resource::tenant(&tenant))?;
+        }
         let some = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-        EntryQuery {
-            tenant: caller.ctx.scope.tenant.clone(),
-            environment: (!self.all.unwrap_or(false)).then(|| caller.ctx.scope.environment.clone()),
+        Ok(EntryQuery {
+            tenant,
+            environment: (!all).then_some(environment),
             subject: some(&self.subject),
             kind_prefix: some(&self.kind),
             actor: some(&self.actor),
@@ -54,7 +62,7 @@ impl Filter {
             after: self.after,
             descending: self.descending.unwrap_or(false),
             limit: self.limit.unwrap_or(LIMIT_DEFAULT).clamp(1, state::Scan::LIMIT_MAX),
-        }
+        })
     }
 }
 
@@ -64,7 +72,7 @@ pub(crate) async fn list(
     caller: Caller,
     Query(filter): Query<Filter>,
 ) -> Answer<Json<Page<Event>>> {
-    let page = ports.state.entries(filter.query(&caller)).await.map_err(|error| Failure::of(&error))?;
+    let page = ports.state.entries(filter.query(&caller)?).await.map_err(|error| Failure::of(&error))?;
     Ok(Json(Page { items: page.items.into_iter().map(event).collect(), next: page.next }))
 }
 
@@ -75,7 +83,7 @@ pub(crate) async fn export(
     caller: Caller,
     Query(filter): Query<Filter>,
 ) -> Answer<Response> {
-    let mut query = filter.query(&caller);
+    let mut query = filter.query(&caller)?;
     query.limit = state::Scan::LIMIT_MAX;
     query.descending = false;
     let pages = futures_util::stream::try_unfold(Some(query), move |query| {

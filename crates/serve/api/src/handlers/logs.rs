@@ -72,8 +72,8 @@ pub(crate) async fn follow(
 ) -> Answer<Response> {
     let tail = filter.tail.unwrap_or(LINES_DEFAULT).min(LINES_MAX);
     let known = replicas(&ports, &caller, &name, &filter).await?;
-    let lines = following(ports.clone(), caller, name.clone(), filter, tail, known).await?;
-    stream::sse(&ports, lines.map(move |line| wire(&name, line)).boxed())
+    let lines = following(ports.clone(), caller.clone(), name.clone(), filter, tail, known).await?;
+    stream::sse(&ports, &caller, lines.map(move |line| wire(&name, line)).boxed())
 }
 
 /// Lines of all replicas, those that come up later included. A reader that is too slow slows the

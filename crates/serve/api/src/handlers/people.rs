@@ -119,10 +119,7 @@ pub(crate) async fn revoke_token(
     let found = ports.access.token(&ports.tenant, &id).await.map_err(|error| Failure::of(&error))?;
     if found.person != caller.principal.person {
         let resource = access::Resource::tenant(&ports.tenant);
-        let decision = access::decide(&caller.principal, access::Action::ManageTokens, &resource);
-        if !decision.allow {
-            return Err(Failure(base::Problem::new(base::Class::Denied, "access.denied", decision.why)));
-        }
+        caller.also(access::Action::ManageTokens, &resource)?;
     }
     ports
         .access

@@ -30,13 +30,8 @@ pub(crate) async fn make(
     Ok((StatusCode::CREATED, Json(ports.delivery.plan(caller.ctx, submission).await?)))
 }
 
-/// A second question to the decision point, for what only the body tells.
 fn also(caller: &Caller, action: access::Action) -> Answer<()> {
-    let decision = access::decide(&caller.principal, action, &access::Resource::environment(caller.scope()));
-    if decision.allow {
-        return Ok(());
-    }
-    Err(Failure(Problem::new(Class::Denied, "access.denied", decision.why)))
+    caller.also(action, &access::Resource::environment(caller.scope()))
 }
 
 #[utoipa::path(get, path = "/api/stead/v1/plans", params(In), responses((status = 200, body = Vec<Plan>)))]
@@ -61,17 +56,11 @@ pub(crate) async fn apply(
     Path(id): Path<String>,
 ) -> Answer<(StatusCode, Json<Run>)> {
     let plan = ports.delivery.plans(caller.ctx.scope.clone(), Some(id.clone())).await?;
-    let removes =
-        plan.iter().flat_map(|plan| &plan.steps).any(|step| step.action == delivery_api::Action::Remove);
-    if removes {
+    let mut steps = plan.iter().flat_map(|plan| &plan.steps);
+    if steps.clone().any(|step| step.action == delivery_api::Action::Remove) {
         also(&caller, access::Action::Remove)?;
     }
-    let deletes = plan
-        .iter()
-        .flat_map(|plan| &plan.steps)
-        .flat_map(|step| &step.warnings)
-        .any(|text| text.contains("DELETED"));
-    if deletes {
+    if steps.any(|step| step.deletes_data) {
         also(&caller, access::Action::DeleteData)?;
     }
     Ok((StatusCode::ACCEPTED, Json(ports.delivery.apply(caller.ctx, id).await?)))

@@ -54,13 +54,17 @@ pub(crate) async fn changes(State(ports): State<Ports>, caller: Caller) -> Answe
         .tasks
         .spawn_once(tasks::Kind::WORK, "follow changes", follow)
         .map_err(|error| Failure::of(&error))?;
-    stream::sse(&ports, tokio_stream::wrappers::ReceiverStream::new(received).boxed())
+    stream::sse(&ports, &caller, tokio_stream::wrappers::ReceiverStream::new(received).boxed())
 }
 
 fn hear(pending: &mut Vec<Change>, scope: &base::Scope, heard: Result<Committed, RecvError>) {
     match heard {
         Ok(change) => {
             for key in change.keys.iter().filter(|key| key.scope.tenant == scope.tenant) {
+                // Names of another environment are for those who may read there.
+                if key.kind == "service" && key.scope != *scope {
+                    continue;
+                }
                 let kind = match key.kind.as_str() {
                     "service" | "release" => "service",
                     "plan" => "plan",
