@@ -9,9 +9,9 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use base::{Class, Problem, id::ReplicaId};
+use base::{Class, Fault, Problem, id::ReplicaId};
 use delivery_api::{Map, ReplicaState, Series, Service, ServiceDetail, port::Command};
-use runtime_api::ExecRequest;
+use runtime_api::{ExecOutcome as Outcome, ExecRequest};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -117,8 +117,10 @@ pub(crate) async fn exec(
         command: wish.command.clone(),
         deadline: Duration::from_secs(seconds.into()),
     };
-    let outcome = ports.driver.exec(request).await.map_err(|error| Failure::of(&error))?;
-    note_exec(&ports, &caller, &name, &replica, &wish, outcome.code).await?;
+    let intent = note_exec(&ports, &caller, &name, &replica, &wish).await?;
+    let outcome = ports.driver.exec(request).await;
+    note_end(&ports, intent, &outcome).await;
+    let outcome = outcome.map_err(|error| Failure::of(&error))?;
     Ok(Json(ExecOutcome {
         code: outcome.code,
         signal: outcome.signal,
@@ -127,16 +129,15 @@ pub(crate) async fn exec(
     }))
 }
 
-/// A command beside a replica can read its secrets, so it stands on the ledger (program only: the
-/// arguments may hold secrets).
+/// A command beside a replica can read its secrets, so it stands on the ledger before it runs, or it
+/// does not run (program only: the arguments may hold secrets).
 async fn note_exec(
     ports: &Ports,
     caller: &Caller,
     name: &str,
     replica: &ReplicaId,
     wish: &Exec,
-    code: Option<i32>,
-) -> Answer<()> {
+) -> Answer<ledger::Draft> {
     let program = wish.command.first().cloned().unwrap_or_default();
     let entry = ledger::Draft {
         id: base::id::EventId::new(),
@@ -146,12 +147,32 @@ async fn note_exec(
         subject: format!("service/{name}"),
         actor: caller.ctx.actor.clone(),
         cause: caller.ctx.cause.clone(),
-        why: format!("ran `{program}` beside a replica of `{name}`"),
-        body: serde_json::json!({"replica": replica, "program": program, "code": code}),
+        why: format!("runs `{program}` beside a replica of `{name}`"),
+        body: serde_json::json!({"replica": replica, "program": program}),
+    };
+    let commit = state::Commit { entries: vec![entry.clone()], ..state::Commit::default() };
+    ports.state.commit(commit).await.map_err(|error| Failure::of(&error))?;
+    Ok(entry)
+}
+
+/// How it ended. That this cannot be written takes nothing back, so the answer is given all the same.
+async fn note_end(ports: &Ports, intent: ledger::Draft, outcome: &runtime_api::Result<Outcome>) {
+    let (why, code, signal) = match outcome {
+        Ok(outcome) => ("the command ended".to_owned(), outcome.code, outcome.signal),
+        Err(error) => (format!("the command did not end well: {}", error.code()), None, None),
+    };
+    let entry = ledger::Draft {
+        id: base::id::EventId::new(),
+        kind: "stead.replica.exec-ended.v1".into(),
+        cause: base::Cause { causation: Some(intent.id), ..intent.cause },
+        why,
+        body: serde_json::json!({"code": code, "signal": signal}),
+        ..intent
     };
     let commit = state::Commit { entries: vec![entry], ..state::Commit::default() };
-    ports.state.commit(commit).await.map_err(|error| Failure::of(&error))?;
-    Ok(())
+    if let Err(error) = ports.state.commit(commit).await {
+        tracing::warn!(%error, "the end of a command is not on the ledger");
+    }
 }
 
 /// The replica that was asked for, else a ready one.
