@@ -4,7 +4,7 @@ use std::{rc::Rc, time::Instant};
 
 use crate::{
     answer::Answer,
-    headers::{Facts, Framing, Known, check_host, classify},
+    headers::{Facts, Framing, Known, check_host, classify, without_own_cookies},
     limits::{REQUESTS_IN_FLIGHT_MAX, TARGET_BYTES_MAX},
     log::push_number,
     proxy::{Request, Sender},
@@ -132,8 +132,13 @@ impl Head<'_> {
         out.extend_from_slice(incoming.host);
         out.extend_from_slice(b"\r\n");
         for (name, value) in fields() {
-            if self.passes(name, value) {
-                push_field(&mut out, name, value);
+            let known = classify(name);
+            if self.passes(known, name, value) {
+                match (known == Known::Cookie).then(|| without_own_cookies(value)).flatten() {
+                    None => push_field(&mut out, name, value),
+                    Some(kept) if kept.is_empty() => {}
+                    Some(kept) => push_field(&mut out, name, &kept),
+                }
             }
         }
         self.forwarded(&mut out, fields());
@@ -166,9 +171,9 @@ impl Head<'_> {
         out
     }
 
-    fn passes(&self, name: &[u8], value: &[u8]) -> bool {
-        let pass = match classify(name) {
-            Known::Other | Known::ContentType => true,
+    fn passes(&self, known: Known, name: &[u8], value: &[u8]) -> bool {
+        let pass = match known {
+            Known::Other | Known::ContentType | Known::Cookie => true,
             Known::RequestId => good_request_id(value) && self.incoming.facts.request_id == Some(value),
             Known::TraceState => self.trace.continued,
             Known::ForwardedProto | Known::ForwardedHost | Known::ForwardedOther => {

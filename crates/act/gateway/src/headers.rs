@@ -14,6 +14,7 @@ pub(crate) enum Known {
     /// Other fields for one hop only.
     Hop,
     Expect,
+    Cookie,
     TraceParent,
     TraceState,
     RequestId,
@@ -34,6 +35,7 @@ pub(crate) fn classify(name: &[u8]) -> Known {
         2 if is("te") => Known::Hop,
         4 if is("host") => Known::Host,
         6 if is("expect") => Known::Expect,
+        6 if is("cookie") => Known::Cookie,
         7 if is("upgrade") => Known::Upgrade,
         7 if is("trailer") => Known::Hop,
         9 if is("forwarded") => Known::Forwarded,
@@ -175,6 +177,23 @@ pub(crate) fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|token| !token.is_empty())
 }
 
+/// Cookies know hosts, not ports: a browser that is signed in to Stead on this host sends Stead's
+/// session to every service behind the gateway as well. It is nobody's here.
+const OWN_COOKIES: [&[u8]; 2] = [b"stead_session", b"__Host-stead_session"];
+
+/// What of a `Cookie` field goes on, where that is not all of it.
+pub(crate) fn without_own_cookies(value: &[u8]) -> Option<Vec<u8>> {
+    memchr::memmem::find(value, OWN_COOKIES[0])?;
+    let name =
+        |pair: &[u8]| pair.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii().to_vec();
+    let kept: Vec<&[u8]> = value
+        .split(|byte| *byte == b';')
+        .map(<[u8]>::trim_ascii)
+        .filter(|pair| !OWN_COOKIES.contains(&name(pair).as_slice()))
+        .collect();
+    Some(kept.join(&b"; "[..]))
+}
+
 fn parse_length(value: &[u8]) -> Result<u64, &'static str> {
     if value.is_empty() || value.len() > 18 || !value.iter().all(u8::is_ascii_digit) {
         return Err("its Content-Length is not a number");
@@ -244,6 +263,28 @@ mod tests {
             assert_ne!(classify(name.as_bytes()), Known::Other, "{name}");
         }
         assert_eq!(classify(b"x_my_field"), Known::Other);
+    }
+
+    #[test]
+    fn own_cookies_are_taken_out_and_no_others() {
+        let kept =
+            |value: &str| without_own_cookies(value.as_bytes()).map(|kept| String::from_utf8(kept).unwrap());
+        assert_eq!(kept("a=1; b=2"), None);
+        for (value, left) in [
+            ("stead_session=x", ""),
+            ("a=1; stead_session=x; b=2", "a=1; b=2"),
+            ("a=1;stead_session=x;b=2", "a=1; b=2"),
+            ("__Host-stead_session=x; a=1", "a=1"),
+            ("a=1;  stead_session = x", "a=1"),
+            ("stead_session; a=1", "a=1"),
+            ("stead_session=x; stead_session=y", ""),
+            (
+                "my_stead_session=x; stead_session_2=y; a=stead_session",
+                "my_stead_session=x; stead_session_2=y; a=stead_session",
+            ),
+        ] {
+            assert_eq!(kept(value).as_deref(), Some(left), "{value}");
+        }
     }
 
     #[test]

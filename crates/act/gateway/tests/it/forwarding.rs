@@ -91,6 +91,17 @@ fn fields_of_one_hop_end_here() {
 }
 
 #[test]
+fn the_platforms_own_session_reaches_no_service() {
+    let service = Service::start();
+    let gateway = TestGateway::start(vec![route("web", &[service.address])]);
+    let cookie = |given: &str| field(&ask(&gateway, given), "cookie");
+    let given = "Cookie: cart=1; stead_session=stead_ses_x; theme=dark\r\n";
+    assert_eq!(cookie(given).unwrap(), "cart=1; theme=dark");
+    assert_eq!(cookie("cookie: __Host-stead_session=stead_ses_x\r\n"), None);
+    assert_eq!(cookie("Cookie: cart=1;theme=dark\r\n").unwrap(), "cart=1;theme=dark", "byte for byte");
+}
+
+#[test]
 fn forwarding_fields_are_the_gateways_own_unless_trusted() {
     let service = Service::start();
     let mut gateway = TestGateway::start(vec![route("web", &[service.address])]);

@@ -43,7 +43,7 @@ fn requests_go_on_as_http1_with_the_same_meaning() {
     block_on(async {
         let (mut sender, _) = connect(gateway.address).await;
         let mut given = request("POST", "/what?q=1", "hello");
-        for crumb in ["a=1", "b=2"] {
+        for crumb in ["a=1", "__Host-stead_session=x", "stead_session=y", "b=2"] {
             given.headers_mut().append("cookie", crumb.parse().unwrap());
         }
         let (status, body) = ask(&mut sender, given).await;
