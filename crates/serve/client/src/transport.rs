@@ -255,7 +255,7 @@ impl Client {
         let sent = if tls {
             let stream = tls::connect(stream, &host, self.endpoint.fingerprint.as_deref())
                 .await
-                .map_err(|why| unreachable(why))?;
+                .map_err(unreachable)?;
             exchange(TokioIo::new(stream), request).await
         } else {
             exchange(TokioIo::new(stream), request).await

@@ -201,7 +201,7 @@ mod tests {
         let job = service("name: report\nrun: {kind: job, command: make report, schedule: \"0 3 * * *\"}\n");
         assert!(matches!(job_of(&job, MAIN).map(|job| job.when), Some(When::Schedule(_))));
         assert!(job_of(&job, "other").is_none());
-        let web = service("name: web\nrun: serve\njobs: {tidy: {command: tidy}}\n");
+        let web = service("name: web\nrun: {command: serve}\njobs: {tidy: {command: tidy}}\n");
         assert!(job_of(&web, MAIN).is_none() && job_of(&web, "tidy").is_some());
     }
 }
