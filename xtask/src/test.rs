@@ -3,6 +3,7 @@
 //! A stage that fails does not stop the others, so that one run tells everything; only without the
 //! packages or the build there is nothing to go on with.
 
+mod real;
 mod skips;
 
 use std::path::Path;
@@ -48,6 +49,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         skips.of_node(&text);
         expect_success("npm test", status)
     });
+    if has_chromium() {
+        stages.run("the web interface on a real server", || real::run(&mut skips));
+    }
     stages.run("tests left out", || skips.judge(is_ci));
     stages.finish("test")
 }
@@ -115,8 +119,12 @@ fn rust(skips: &mut Skips) -> anyhow::Result<()> {
     expect_success("cargo test", status)
 }
 
+fn has_chromium() -> bool {
+    Path::new("/usr/bin/chromium").exists() || std::env::var_os("STEAD_CHROMIUM").is_some()
+}
+
 fn web(skips: &mut Skips) -> anyhow::Result<()> {
-    if !Path::new("/usr/bin/chromium").exists() && std::env::var_os("STEAD_CHROMIUM").is_none() {
+    if !has_chromium() {
         skips.add(Skip::new("tests of the web interface", "chromium is not installed"));
         return Ok(());
     }
