@@ -43,6 +43,7 @@ function Frame() {
   useKeys(openPalette, helpSwitch.open);
   useEffect(() => nav.close(), [pathname]); // eslint-disable-line react-hooks/exhaustive-deps
 
+  if (environment === null) return <Waiting />;
   return (
     <EnvironmentContext value={environment}>
       <a className="skip" href="#main" onClick={() => main.current?.focus()}>

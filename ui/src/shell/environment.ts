@@ -1,5 +1,7 @@
+import { useQuery } from "@tanstack/react-query";
 import { createContext, useCallback, useContext } from "react";
 import { useSearchParams } from "react-router";
+import { api, take } from "../api/client";
 import { useInfo } from "../api/queries";
 
 const KEY = "stead-environment";
@@ -9,12 +11,29 @@ export const EnvironmentContext = createContext<string>(FALLBACK);
 
 export const useEnvironment = (): string => useContext(EnvironmentContext);
 
-/** The environment that is looked at: the address names it, else the last one, else the first. */
-export function useChosenEnvironment(): { environment: string; all: string[]; choose: (name: string) => void } {
+interface Choice {
+  /** None until it is known. */
+  environment: string | null;
+  all: string[];
+  choose: (name: string) => void;
+}
+
+/**
+ * The environment that is looked at: the address names it, else the last one, else the first that has
+ * services, so that nobody's first sight is an empty `default` beside a full one.
+ */
+export function useChosenEnvironment(): Choice {
   const [params, setParams] = useSearchParams();
-  const all = useInfo().data?.environments ?? [];
-  const wanted = params.get("environment") ?? localStorage.getItem(KEY);
-  const environment = wanted && (all.length === 0 || all.includes(wanted)) ? wanted : (all[0] ?? FALLBACK);
+  const info = useInfo();
+  const all = info.data?.environments ?? [];
+  const named = params.get("environment");
+  const wanted = [named, localStorage.getItem(KEY)].find((name) => name && all.includes(name));
+  const lived = useQuery({
+    queryKey: ["first-environment", all],
+    queryFn: () => firstWithServices(all),
+    enabled: !wanted && all.length > 1,
+    staleTime: Number.POSITIVE_INFINITY,
+  });
   const choose = useCallback(
     (name: string) => {
       localStorage.setItem(KEY, name);
@@ -25,5 +44,14 @@ export function useChosenEnvironment(): { environment: string; all: string[]; ch
     },
     [setParams],
   );
-  return { environment, all, choose };
+  const waiting = info.isPending || (lived.isPending && lived.isLoading);
+  return { environment: wanted ?? (waiting ? null : (lived.data ?? all[0] ?? FALLBACK)), all, choose };
+}
+
+async function firstWithServices(all: string[]): Promise<string> {
+  for (const environment of all) {
+    const found = await take(api.GET("/api/stead/v1/services", { params: { query: { environment } } }));
+    if (found.length > 0) return environment;
+  }
+  return all[0] ?? FALLBACK;
 }

@@ -56,6 +56,7 @@ export async function startBackend(options: { empty?: boolean; port?: number; no
     if (thing === undefined) throw new Refusal(404, "api.not_found", `${what} does not exist`, "Look at the list: it may have been removed.");
     return thing;
   };
+  const elsewhere = (query: Query) => (query.get("environment") ?? "default") !== world.home;
   const actor = (call: Call) => `user:${call.me.id}`;
   const newLink = (person: All["Person"]): All["SignInLink"] => {
     const word = randomBytes(12).toString("hex");
@@ -83,7 +84,7 @@ export async function startBackend(options: { empty?: boolean; port?: number; no
         { name: "postgresql", state: "ok", message: "15.8" },
       ],
     }),
-    "GET /services": () => world.things.map((thing) => world.service(thing)),
+    "GET /services": ({ query }) => (elsewhere(query) ? [] : world.things.map((thing) => world.service(thing))),
     "GET /services/*": ({ parts }) => world.detail(need(world.find(parts[1]!), `service ${parts[1]}`)),
     "POST /services/*/restart": (call) => void world.restart(need(world.find(call.parts[1]!), "the service").name, actor(call), call.body.why as string),
     "POST /services/*/scale": (call) => void world.scale(need(world.find(call.parts[1]!), "the service").name, Number(call.body.replicas), actor(call), call.body.why as string),
@@ -93,7 +94,7 @@ export async function startBackend(options: { empty?: boolean; port?: number; no
       world
         .logs(need(world.find(parts[1]!), "the service").name, Number(query.get("tail") ?? 200))
         .filter((line) => line.text.toLowerCase().includes((query.get("contains") ?? "").toLowerCase()) && (!query.get("replica") || line.replica === query.get("replica"))),
-    "GET /map": () => world.map(),
+    "GET /map": ({ query }) => (elsewhere(query) ? { nodes: [], edges: [] } : world.map()),
     "GET /plans": () => world.plans,
     "GET /plans/*": ({ parts }) => need(world.plans.find((plan) => plan.id === parts[1]), `plan ${parts[1]}`),
     "POST /plans/*/apply": (call) => {

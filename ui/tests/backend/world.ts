@@ -85,6 +85,8 @@ export class World {
   private readonly listeners = new Set<(change: All["Change"]) => void>();
   private ids = 0;
   intact = true;
+  /** The environment that the services are in. */
+  home = "default";
 
   constructor(readonly now: () => number, empty = false) {
     this.born = now();

@@ -49,6 +49,19 @@ test("an empty platform says how to begin", async ({ page }) => {
   await backend.close();
 });
 
+test("the first sight is the environment that has services, and another one is a choice away", async ({ page, backend }) => {
+  backend.world.home = "staging";
+  await enter(page, backend);
+  await expect(page.getByRole("group", { name: /^web,/ })).toBeVisible();
+  await expect(page.getByRole("combobox", { name: "Environment" })).toHaveValue("staging");
+  await page.getByRole("combobox", { name: "Environment" }).click();
+  await page.getByRole("option", { name: "default" }).click();
+  await expect(page.getByRole("heading", { name: "Nothing is delivered yet" })).toBeVisible();
+  await expect(page).toHaveURL(/environment=default/);
+  await page.reload();
+  await expect(page.getByRole("combobox", { name: "Environment" })).toHaveValue("default");
+});
+
 test("a lost connection shows, and is found again", async ({ signedIn: page, backend }) => {
   await expect(page.getByText("Live", { exact: false }).first()).toBeVisible();
   backend.cut(true);

@@ -34,12 +34,12 @@ test("the one-time link signs in", async () => {
 });
 
 test("the map shows the services of the shop", async () => {
-  for (const name of SERVICES) await expect(page.getByRole("group", { name: new RegExp(`^${name}, Service, healthy`) })).toBeVisible({ timeout: 60_000 });
+  for (const name of SERVICES) await expect(page.getByRole("group", { name: new RegExp(`^${name}, Service, healthy`) })).toBeVisible({ timeout: 30_000 });
 });
 
-test("an order through the gateway shows up as traffic", async ({ request }) => {
+test("an order through the gateway shows up as traffic", async ({ request, browser }) => {
   for (let at = 0; at < 20; at += 1) expect((await request.get(STEAD_SHOP_URL)).ok()).toBe(true);
-  const shop = await page.context().newPage();
+  const shop = await browser.newPage();
   await shop.goto(STEAD_SHOP_URL);
   await order(shop);
   await shop.close();
