@@ -143,14 +143,12 @@ impl Artifacts for BlobArtifacts {
     fn missing(&self, wire: Vec<ArtifactTree>) -> BoxFuture<'_, Result<Vec<String>, Problem>> {
         Box::pin(self.blocking("look for files", move |store| {
             let mut digests = BTreeSet::new();
-            let mut lists = store.batch();
             for tree in &wire {
                 let tree = tree_of(tree)?;
-                // The list is kept now; its files may still be on their way.
-                lists.add(&mut tree.manifest().as_slice()).map_err(|error| problem(&error))?;
+                // The list of a tree is a blob like its files, and uploaded with them.
+                digests.insert(tree.digest());
                 digests.extend(tree.digests());
             }
-            lists.finish().map_err(|error| problem(&error))?;
             let digests: Vec<Digest> = digests.into_iter().collect();
             let missing = store.missing(&digests).map_err(|error| problem(&error))?;
             Ok(missing.iter().map(ToString::to_string).collect())

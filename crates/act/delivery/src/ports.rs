@@ -24,8 +24,8 @@ pub trait Gateway: Send + Sync + std::fmt::Debug {
 
 /// Pinned artifacts.
 pub trait Artifacts: Send + Sync + std::fmt::Debug {
-    /// Digests of the trees' files that are not stored yet, sorted, each once. Keeps the lists
-    /// themselves.
+    /// Digests of the trees' files, and of the trees' own lists, that are not stored yet; sorted, each
+    /// once. Nothing is written.
     ///
     /// # Errors
     /// A tree's digest is not that of its list, or a path leaves its tree.

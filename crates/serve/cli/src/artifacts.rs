@@ -4,11 +4,11 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
     io::Write,
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use base::{Class, Problem};
-use blob::{Content, Rules, Tree};
+use blob::{Rules, Tree};
 use bytes::Bytes;
 use client::Client;
 use delivery_api::{ArtifactFile, ArtifactTree};
@@ -58,14 +58,14 @@ impl Local {
             .entries()
             .iter()
             .map(|entry| match &entry.content {
-                Content::File { digest, size_bytes, executable } => ArtifactFile {
+                blob::Content::File { digest, size_bytes, executable } => ArtifactFile {
                     path: entry.path.clone(),
                     digest: digest.to_string(),
                     size: *size_bytes,
                     executable: *executable,
                     link: None,
                 },
-                Content::Link { target } => ArtifactFile {
+                blob::Content::Link { target } => ArtifactFile {
                     path: entry.path.clone(),
                     digest: String::new(),
                     size: 0,
@@ -78,19 +78,30 @@ impl Local {
     }
 }
 
-/// Uploads the files whose digests are `missing` as one tar stream, each named by its digest.
+/// What is uploaded under a digest.
+enum Content {
+    File(PathBuf),
+    /// The list of a tree's files.
+    List(Vec<u8>),
+}
+
+/// Uploads the files and lists whose digests are `missing` as one tar stream, each named by its digest.
 ///
 /// # Errors
 /// A file changed since it was scanned, or the server refused.
 pub(crate) async fn upload(client: &Client, trees: &[Local], missing: &[String]) -> Result<u64, Problem> {
     let wanted: BTreeSet<&str> = missing.iter().map(String::as_str).collect();
-    let mut files: BTreeMap<String, PathBuf> = BTreeMap::new();
+    let mut files: BTreeMap<String, Content> = BTreeMap::new();
     for local in trees {
+        let list = local.tree.digest().to_string();
+        if wanted.contains(list.as_str()) {
+            files.entry(list).or_insert_with(|| Content::List(local.tree.manifest()));
+        }
         for entry in local.tree.entries() {
-            if let Content::File { digest, .. } = &entry.content {
+            if let blob::Content::File { digest, .. } = &entry.content {
                 let digest = digest.to_string();
                 if wanted.contains(digest.as_str()) {
-                    files.entry(digest).or_insert_with(|| local.folder.join(&entry.path));
+                    files.entry(digest).or_insert_with(|| Content::File(local.folder.join(&entry.path)));
                 }
             }
         }
@@ -106,11 +117,22 @@ pub(crate) async fn upload(client: &Client, trees: &[Local], missing: &[String])
     Ok(count)
 }
 
-fn pack(files: &BTreeMap<String, PathBuf>, out: mpsc::Sender<std::io::Result<Bytes>>) -> Result<(), Problem> {
+fn pack(files: &BTreeMap<String, Content>, out: mpsc::Sender<std::io::Result<Bytes>>) -> Result<(), Problem> {
     let mut archive = tar::Builder::new(Parts { out, buffer: Vec::with_capacity(PART_BYTES) });
-    for (digest, path) in files {
-        add(&mut archive, digest, path).map_err(|error| {
-            Problem::new(Class::Conflict, "cli.upload", format!("{}: {error}", path.display()))
+    for (digest, content) in files {
+        let added = match content {
+            Content::File(path) => File::open(path).and_then(|mut file| {
+                let size_bytes = file.metadata()?.len();
+                add(&mut archive, digest, size_bytes, &mut file)
+            }),
+            Content::List(list) => add(&mut archive, digest, list.len() as u64, &mut list.as_slice()),
+        };
+        added.map_err(|error| {
+            let what = match content {
+                Content::File(path) => path.display().to_string(),
+                Content::List(_) => "the list of files".to_owned(),
+            };
+            Problem::new(Class::Conflict, "cli.upload", format!("{what}: {error}"))
                 .with_hint("it changed while it was read; run the command again")
         })?;
     }
@@ -119,13 +141,17 @@ fn pack(files: &BTreeMap<String, PathBuf>, out: mpsc::Sender<std::io::Result<Byt
     })
 }
 
-fn add(archive: &mut tar::Builder<Parts>, digest: &str, path: &Path) -> std::io::Result<()> {
-    let mut file = File::open(path)?;
+fn add(
+    archive: &mut tar::Builder<Parts>,
+    digest: &str,
+    size_bytes: u64,
+    from: &mut dyn std::io::Read,
+) -> std::io::Result<()> {
     let mut header = tar::Header::new_ustar();
-    header.set_size(file.metadata()?.len());
+    header.set_size(size_bytes);
     header.set_mode(0o600);
     header.set_cksum();
-    archive.append_data(&mut header, digest.replace(':', "-"), &mut file)
+    archive.append_data(&mut header, digest.replace(':', "-"), from)
 }
 
 /// A writer that hands its bytes on in parts.

@@ -1,14 +1,14 @@
 //! `up`, `plan` and `down`: make a plan, show it, apply it, wait for what it does.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{IsTerminal, Write},
     path::Path,
     process::ExitCode,
     time::Duration,
 };
 
-use base::{Class, Environment, Problem};
+use base::{Class, Environment, Problem, id::NameId};
 use client::Client;
 use delivery_api::{Document, Health, Kind, Plan, Removal, Run, RunState, Service, StepState, Submission};
 use serde_json::json;
@@ -27,7 +27,7 @@ const ASK_EVERY: Duration = Duration::from_millis(200);
 const HEALTHY_WITHIN: Duration = Duration::from_secs(120);
 
 pub(crate) async fn up(global: &Global, args: Up, host: &dyn Host) -> Result<ExitCode, Problem> {
-    let workspace = load(&args.path)?;
+    let workspace = load(&args.path, &known(global, host).await)?;
     if !args.no_build {
         build(global, &workspace)?;
     }
@@ -67,7 +67,7 @@ pub(crate) async fn up(global: &Global, args: Up, host: &dyn Host) -> Result<Exi
 }
 
 pub(crate) async fn plan(global: &Global, args: PlanArgs, host: &dyn Host) -> Result<ExitCode, Problem> {
-    let workspace = load(&args.path)?;
+    let workspace = load(&args.path, &known(global, host).await)?;
     let (server, _) = host.ensure(options(global, &args.listen)).await?;
     let client = client_of(global, &server);
     let (plan, _) = make_plan(&client, global, &args.path, &workspace).await?;
@@ -107,8 +107,16 @@ pub(crate) async fn down(global: &Global, args: Down, host: &dyn Host) -> Result
     Ok(ExitCode::SUCCESS)
 }
 
-fn load(path: &Path) -> Result<Workspace, Problem> {
-    service_file::load(path).map_err(|problems| {
+/// Names of the services that a running server has already, which needs may name; none without one.
+async fn known(global: &Global, host: &dyn Host) -> BTreeSet<NameId> {
+    let Ok(Some(server)) = host.find(global.data()).await else { return BTreeSet::new() };
+    let services = client_of(global, &server).get_services().await.unwrap_or_default();
+    services.iter().filter_map(|service| NameId::parse(&service.name).ok()).collect()
+}
+
+fn load(path: &Path, known: &BTreeSet<NameId>) -> Result<Workspace, Problem> {
+    let options = service_file::Options { known_services: known.clone(), ..service_file::Options::default() };
+    service_file::load_with(path, &options).map_err(|problems| {
         eprint!("{}", problems.render(false));
         let count = problems.items.len();
         let noun = if count == 1 { "mistake" } else { "mistakes" };
