@@ -103,7 +103,7 @@ pub(super) fn prepare(
     make_cluster(&programs, &fresh, maker)?;
     make_database(&programs, &fresh, maker, database, credentials)?;
     write_configuration(&fresh)?;
-    fs::write(fresh.join(DONE), b"1\n").map_err(|error| host::io_problem("cannot write", &fresh, &error))?;
+    write_in(&fresh, DONE, "1\n", false)?;
     if let Some(user) = place.user {
         host::give(&fresh, user)?;
     }
@@ -171,18 +171,7 @@ fn make_database(
 }
 
 fn write_configuration(fresh: &Path) -> Result<(), Problem> {
-    let write = |name: &str, text: &str, append: bool| {
-        let path = fresh.join(name);
-        fs::OpenOptions::new()
-            .write(true)
-            .append(append)
-            .truncate(!append)
-            .create(true)
-            .mode(0o600)
-            .open(&path)
-            .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
-            .map_err(|error| host::io_problem("cannot write", &path, &error))
-    };
+    let write = |name: &str, text: &str, append: bool| write_in(fresh, name, text, append);
     write(
         "postgresql.conf",
         "\n# Set by Stead; the port comes with the command line.\n\
@@ -196,6 +185,22 @@ fn write_configuration(fresh: &Path) -> Result<(), Problem> {
         true,
     )?;
     write("pg_hba.conf", "host all all 127.0.0.1/32 scram-sha-256\n", false)
+}
+
+/// Writes a file of a cluster. The directory is another account's by now, who may have put a link there:
+/// Stead, as root, would write what it points to.
+fn write_in(fresh: &Path, name: &str, text: &str, append: bool) -> Result<(), Problem> {
+    let path = fresh.join(name);
+    fs::OpenOptions::new()
+        .write(true)
+        .append(append)
+        .truncate(!append)
+        .create(true)
+        .mode(0o600)
+        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
+        .open(&path)
+        .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
+        .map_err(|error| host::io_problem("cannot write", &path, &error))
 }
 
 /// Flushes the file system that holds `path`: one call for the thousand files of a cluster.
@@ -230,6 +235,24 @@ mod tests {
         let problem = pin(Some("7")).unwrap_err();
         assert!(problem.hint.unwrap().contains("postgresql-7"));
         assert!(problem.message.starts_with("PostgreSQL 7 is not installed"));
+    }
+
+    #[test]
+    fn a_planted_link_is_not_written_through() {
+        let home = tempfile::tempdir().unwrap();
+        let precious = home.path().join("shadow");
+        fs::write(&precious, "untouched").unwrap();
+        for name in ["postgresql.conf", "pg_hba.conf", DONE] {
+            let fresh = home.path().join(format!("of-{name}"));
+            fs::create_dir(&fresh).unwrap();
+            std::os::unix::fs::symlink(&precious, fresh.join(name)).unwrap();
+            let written = match name {
+                DONE => write_in(&fresh, DONE, "1\n", false),
+                _ => write_configuration(&fresh),
+            };
+            assert!(written.is_err(), "{name}");
+            assert_eq!(fs::read_to_string(&precious).unwrap(), "untouched", "{name}");
+        }
     }
 
     #[test]
