@@ -14,8 +14,9 @@ use crate::record::{self, BindingRecord, PlanRecord, ReleaseRecord, ServiceRecor
 const CONFLICT_RETRIES_MAX: u32 = 8;
 /// Ports for replicas and bindings: below Linux' range for outgoing connections.
 pub const PORTS: std::ops::Range<u16> = 20_000..32_000;
-/// First user id of services; above what systemd and container tools hand out.
-const USER_FIRST: u64 = 1_900_000_000;
+/// First user id of services; above what systemd and container tools hand out. Nobody else chooses
+/// one from here on.
+pub(crate) const USER_FIRST: u64 = 1_900_000_000;
 
 #[derive(Debug, Clone)]
 pub struct Books {

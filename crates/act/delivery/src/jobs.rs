@@ -1,10 +1,11 @@
-//! Jobs: one run to its end, with its outcome on the ledger. Ended runs are kept for their output.
+//! Jobs: one run to its end, with its outcome on the ledger. Ended runs are kept for their output,
+//! which stays in the logs: it may hold anything, and the ledger forgets nothing.
 
 use std::{sync::Arc, time::Duration};
 
 use base::{Class, Ctx, Problem, id::ReplicaId};
 use futures_util::StreamExt;
-use runtime_api::{Driver, Exit, LogQuery, Phase};
+use runtime_api::{Exit, Phase};
 use serde_json::json;
 use service_file::model::{Job, Service};
 use state::Commit;
@@ -29,8 +30,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Dropping the future leaves the run going; its outcome is then not on the ledger.
 ///
 /// # Errors
-/// It cannot be started, ends with another status than 0, or takes too long. The message has its
-/// last words.
+/// It cannot be started, ends with another status than 0, or takes too long. The hint says where its
+/// output is.
 pub(crate) async fn run(
     ports: &Ports,
     ctx: &Ctx,
@@ -96,14 +97,7 @@ async fn once(ports: &Ports, start: &Start, job: &Job) -> Result<(ReplicaId, Exi
         }
     };
     match tokio::time::timeout(limit, ended).await {
-        Ok(Ok(mut exit)) => {
-            if exit.code != Some(0)
-                && let Some(words) = last_words(&ports.driver, &id).await
-            {
-                exit.reason = format!("{}: {words}", exit.reason);
-            }
-            Ok((id, exit))
-        }
+        Ok(Ok(exit)) => Ok((id, exit)),
         Ok(Err(problem)) => Err(problem),
         Err(_) => {
             let _ = ports.driver.stop(id).await;
@@ -114,14 +108,6 @@ async fn once(ports: &Ports, start: &Start, job: &Job) -> Result<(ReplicaId, Exi
             ))
         }
     }
-}
-
-/// The last line that a replica wrote.
-pub(crate) async fn last_words(driver: &Arc<dyn Driver>, id: &ReplicaId) -> Option<String> {
-    let query = LogQuery { replica: id.clone(), since: None, tail: 1, contains: None, follow: false };
-    let mut lines = driver.logs(query).await.ok()?;
-    let line = lines.next().await?;
-    Some(line.text.chars().take(300).collect())
 }
 
 async fn note(
@@ -165,3 +151,6 @@ async fn tidy(ports: &Ports, start: &Start, name: &str) {
         let _ = ports.driver.remove(id).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,8 @@
 pub mod apply;
 mod books;
 mod decide;
+#[cfg(test)]
+mod doubles;
 mod engine;
 mod jobs;
 pub mod need;

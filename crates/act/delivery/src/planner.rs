@@ -362,3 +362,22 @@ pub fn asked_needs(service: &Service) -> BTreeMap<String, NeedKind> {
         .map(|(name, need)| (name.to_string(), need.kind.clone()))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doubles::delivered;
+
+    #[test]
+    fn a_plan_that_deletes_data_says_so_by_a_field_and_in_words() {
+        let (_, record, release) = delivered("name: web\nrun: {command: serve}\n");
+        let actual = BTreeMap::from([("web".to_owned(), Actual { record, release: Some(release) })]);
+        for delete_data in [true, false] {
+            let going = Going { services: BTreeSet::from(["web".to_owned()]), delete_data };
+            let outcome = plan(&[], &actual, &going);
+            let [step] = outcome.steps.as_slice() else { panic!("{:?}", outcome.steps) };
+            assert_eq!((step.action, step.deletes_data), (Action::Remove, delete_data));
+            assert_eq!(step.warnings.iter().any(|text| text.contains("DELETED")), delete_data);
+        }
+    }
+}

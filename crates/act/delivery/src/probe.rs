@@ -39,8 +39,25 @@ pub enum Probe {
     },
 }
 
+/// Why a check failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failed {
+    /// In Stead's own words; it may go on record for good.
+    pub why: String,
+    /// What a command printed. It may hold anything, so it is shown while it is fresh and kept nowhere.
+    pub said: Option<String>,
+}
+
+impl From<String> for Failed {
+    fn from(why: String) -> Self {
+        Self { why, said: None }
+    }
+}
+
 /// At most this much of an answer is read.
 const ANSWER_BYTES_MAX: usize = 4 << 10;
+/// At most this much of what a command printed is shown.
+const SAID_CHARS_MAX: usize = 200;
 
 /// Asks once.
 ///
@@ -51,19 +68,19 @@ pub async fn check(
     replica: &ReplicaId,
     driver: &Arc<dyn Driver>,
     limit: Duration,
-) -> Result<(), String> {
+) -> Result<(), Failed> {
     let asked = async {
         match probe {
-            Probe::Http { address, path, statuses } => http(*address, path, *statuses).await,
-            Probe::Tcp { address } => connect(*address).await.map(drop),
+            Probe::Http { address, path, statuses } => http(*address, path, *statuses).await.map_err(Failed::from),
+            Probe::Tcp { address } => connect(*address).await.map(drop).map_err(Failed::from),
             Probe::Exec { command } => exec(command, replica, driver, limit).await,
-            Probe::Postgres { address } => postgres(*address).await,
-            Probe::Redis { address } => redis(*address).await,
+            Probe::Postgres { address } => postgres(*address).await.map_err(Failed::from),
+            Probe::Redis { address } => redis(*address).await.map_err(Failed::from),
         }
     };
     match timeout(limit, asked).await {
         Ok(outcome) => outcome,
-        Err(_) => Err(format!("no answer within {}", base::units::Span::from_millis(millis(limit)))),
+        Err(_) => Err(format!("no answer within {}", base::units::Span::from_millis(millis(limit))).into()),
     }
 }
 
@@ -122,21 +139,17 @@ async fn exec(
     replica: &ReplicaId,
     driver: &Arc<dyn Driver>,
     limit: Duration,
-) -> Result<(), String> {
+) -> Result<(), Failed> {
     let request = ExecRequest { replica: replica.clone(), command: command.to_vec(), deadline: limit };
     let outcome = driver.exec(request).await.map_err(|error| error.to_string())?;
     match (outcome.code, outcome.signal) {
         (Some(0), _) => Ok(()),
         (Some(code), _) => {
             let said = outcome.stderr.lines().chain(outcome.stdout.lines()).next().unwrap_or_default();
-            let said: String = said.chars().take(200).collect();
-            Err(if said.is_empty() {
-                format!("exited with {code}")
-            } else {
-                format!("exited with {code}: {said}")
-            })
+            let said: String = said.chars().take(SAID_CHARS_MAX).collect();
+            Err(Failed { why: format!("exited with {code}"), said: (!said.is_empty()).then_some(said) })
         }
-        (None, signal) => Err(format!("killed by signal {}", signal.unwrap_or_default())),
+        (None, signal) => Err(format!("killed by signal {}", signal.unwrap_or_default()).into()),
     }
 }
 
@@ -169,5 +182,22 @@ async fn redis(address: SocketAddr) -> Result<(), String> {
         Ok(())
     } else {
         Err(text.trim().trim_start_matches('-').to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use runtime_api::ExecOutcome;
+
+    use super::*;
+    use crate::doubles::Machine;
+
+    #[tokio::test]
+    async fn what_a_command_prints_is_not_the_reason() {
+        let outcome = ExecOutcome { code: Some(3), signal: None, stdout: "hunter2\n".into(), stderr: String::new() };
+        let driver: Arc<dyn Driver> = Arc::new(Machine { exec: Some(outcome), ..Machine::default() });
+        let probe = Probe::Exec { command: vec!["check".into()] };
+        let failed = check(&probe, &ReplicaId::new(), &driver, Duration::from_secs(5)).await.unwrap_err();
+        assert_eq!(failed, Failed { why: "exited with 3".into(), said: Some("hunter2".into()) });
     }
 }

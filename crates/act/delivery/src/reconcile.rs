@@ -12,6 +12,7 @@ mod observe;
 pub(crate) mod routes;
 pub(crate) mod start;
 mod turn;
+mod user;
 mod world;
 
 use std::{
@@ -34,6 +35,7 @@ pub use world::{Rollout, ServiceNow, World};
 use crate::{
     books::Books,
     ports::Ports,
+    probe::Failed,
     record::{self, BindingRecord},
     traffic::Window,
 };
@@ -55,7 +57,7 @@ const WORK_MAX: usize = 128;
 /// What a task reports back.
 #[derive(Debug)]
 pub(crate) enum Report {
-    Checked { replica: ReplicaId, index: usize, result: Result<(), String> },
+    Checked { replica: ReplicaId, index: usize, result: Result<(), Failed> },
     Started { scope: Scope, service: String, revision: String, count: u32, problem: Option<Problem> },
     Stopped { replica: ReplicaId, problem: Option<Problem> },
     Removed { replica: ReplicaId, done: bool },

@@ -28,16 +28,23 @@ pub fn find_program(name: &str, directories: &[PathBuf]) -> Option<PathBuf> {
 /// User and group of the account `name`, from `/etc/passwd`.
 #[must_use]
 pub fn account(name: &str) -> Option<(u32, u32)> {
-    let passwd = fs::read_to_string("/etc/passwd").ok()?;
-    passwd.lines().find_map(|line| {
+    accounts().into_iter().find(|(known, ..)| known == name).map(|(_, uid, gid)| (uid, gid))
+}
+
+/// The group of the account with this number, from `/etc/passwd`.
+#[must_use]
+pub fn group_of(uid: u32) -> Option<u32> {
+    accounts().into_iter().find(|(_, known, _)| *known == uid).map(|(.., gid)| gid)
+}
+
+fn accounts() -> Vec<(String, u32, u32)> {
+    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let account = |line: &str| {
         let mut fields = line.split(':');
-        if fields.next() != Some(name) {
-            return None;
-        }
-        let uid = fields.nth(1)?.parse().ok()?;
-        let gid = fields.next()?.parse().ok()?;
-        Some((uid, gid))
-    })
+        let name = fields.next()?.to_owned();
+        Some((name, fields.nth(1)?.parse().ok()?, fields.next()?.parse().ok()?))
+    };
+    passwd.lines().filter_map(account).collect()
 }
 
 /// Gives a tree to a user; symbolic links themselves, never what they point to.

@@ -5,7 +5,10 @@ use std::{net::SocketAddr, time::Duration};
 use service_file::model::{Check, Probe as Asked, Run};
 
 use super::live::{CheckLive, Definition, ReplicaLive, Role};
-use crate::{need::Need, probe::Probe};
+use crate::{
+    need::Need,
+    probe::{Failed, Probe},
+};
 
 /// While a replica has not been ready, it is asked this often, so that it serves soon.
 const STARTING_INTERVAL: Duration = Duration::from_millis(100);
@@ -56,6 +59,7 @@ fn of_service(run: &Run, replica: &ReplicaLive) -> Vec<CheckLive> {
                 ok: false,
                 ever_ok: false,
                 message: None,
+                said: None,
                 next_at: Duration::ZERO,
                 busy: false,
             });
@@ -97,6 +101,7 @@ fn of_need(need: &Need, port: Option<u16>) -> Vec<CheckLive> {
         ok: false,
         ever_ok: false,
         message: None,
+        said: None,
         next_at: Duration::ZERO,
         busy: false,
     }]
@@ -104,7 +109,7 @@ fn of_need(need: &Need, port: Option<u16>) -> Vec<CheckLive> {
 
 impl CheckLive {
     /// Takes one result. True when the check changed its mind.
-    pub(crate) fn take(&mut self, result: Result<(), String>, age: Duration, now: Duration) -> bool {
+    pub(crate) fn take(&mut self, result: Result<(), Failed>, age: Duration, now: Duration) -> bool {
         self.busy = false;
         let before = self.ok;
         match result {
@@ -112,14 +117,16 @@ impl CheckLive {
                 self.failures = 0;
                 self.successes = self.successes.saturating_add(1);
                 self.message = None;
+                self.said = None;
                 if !self.ok && (self.successes >= self.success_threshold || !self.ever_ok) {
                     self.ok = true;
                 }
                 self.ever_ok = true;
             }
-            Err(why) => {
+            Err(Failed { why, said }) => {
                 self.successes = 0;
                 self.message = Some(why);
+                self.said = said;
                 let patient = !self.ever_ok && age < self.start_period;
                 if !patient {
                     self.failures = self.failures.saturating_add(1);
@@ -181,13 +188,14 @@ mod tests {
             ok: false,
             ever_ok: false,
             message: None,
+            said: None,
             next_at: Duration::ZERO,
             busy: true,
         }
     }
 
-    fn failed() -> Result<(), String> {
-        Err("refused".into())
+    fn failed() -> Result<(), Failed> {
+        Err("refused".to_owned().into())
     }
 
     #[test]

@@ -149,7 +149,10 @@ pub(crate) struct CheckLive {
     pub successes: u32,
     pub ok: bool,
     pub ever_ok: bool,
+    /// Why it fails, in Stead's words: it goes into reasons, and so on record.
     pub message: Option<String>,
+    /// What its command printed, for those who look now.
+    pub said: Option<String>,
     pub next_at: Duration,
     pub busy: bool,
 }

@@ -4,16 +4,19 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use base::{Class, Problem, Scope, id::ReplicaId};
 use runtime_api::{EnvValue, Limits, LogBounds, ReplicaSpec, Restart, Stop, WorkloadFile};
-use secrets_api::{SecretName, Which};
+use secrets_api::{SecretName, Value, Which};
 use service_file::{
     model::{Content, Job, NeedKind, Run, SecretDelivery, Service},
     template::{Reference, Rendered, Template},
 };
 
-use super::live::{Definition, LABEL_JOB, LABEL_PORT_PREFIX, LABEL_REVISION};
+use super::{
+    live::{Definition, LABEL_JOB, LABEL_PORT_PREFIX, LABEL_REVISION},
+    user,
+};
 use crate::{
     books::{self, Books},
-    need::{self, Credentials, Place, host},
+    need::{self, Credentials, Place},
     planner,
     ports::Ports,
     record::{BindingRecord, ReleaseRecord, ServiceRecord},
@@ -111,7 +114,7 @@ impl Start {
             None => None,
         };
         let mut files = self.config_files(service, &values, source.as_ref())?;
-        values.deliver_secrets(service, &mut environment, &mut files);
+        values.deliver_secrets(service, &mut environment, &mut files)?;
 
         let (command, working_directory, limits, stop) = shape(run, job)?;
         Ok(ReplicaSpec {
@@ -121,7 +124,7 @@ impl Start {
             release: self.release.id.clone(),
             command: command
                 .argv(|reference| values.get(reference))
-                .map_err(|missing| no_value(&missing.0))?,
+                .map_err(|missing| values.no_value(&missing.0))?,
             source,
             working_directory: PathBuf::from(working_directory),
             environment,
@@ -226,20 +229,7 @@ impl Start {
         if self.record.user.is_none() {
             return Ok(None); // Not root: everything runs as Stead's own user, and `doctor` says so.
         }
-        let found = match named.parse::<u32>() {
-            Ok(number) => Some((number, number)),
-            Err(_) => host::account(named),
-        };
-        match found {
-            Some((0, _)) => Err(Problem::new(Class::Denied, "delivery.root", "workloads never run as root")
-                .with_hint("leave `user` out: each service gets an unprivileged user of its own")),
-            Some(user) => Ok(Some(user)),
-            None => Err(Problem::new(
-                Class::Invalid,
-                "delivery.user",
-                format!("there is no user `{named}` on this machine"),
-            )),
-        }
+        user::unprivileged(named).map(Some)
     }
 }
 
@@ -273,8 +263,11 @@ fn env_value(rendered: Rendered) -> EnvValue {
     if rendered.secret { EnvValue::Secret(rendered.text) } else { EnvValue::Plain(rendered.text) }
 }
 
-fn no_value(reference: &Reference) -> Problem {
-    Problem::new(Class::Invalid, "delivery.no_value", format!("`${{{reference}}}` has no value"))
+/// Bytes that are no text go into a file as they are, and nowhere else.
+fn not_text(secret: &str) -> Problem {
+    let message = format!("secret `{secret}` is not text, so it fits into no variable and no template");
+    Problem::new(Class::Invalid, "delivery.secret_not_text", message)
+        .with_hint(format!("deliver it as a file: `{secret}: {{as: file}}` under `secrets`"))
 }
 
 /// A file of the pinned artifact, as text.
@@ -357,7 +350,7 @@ struct Values {
     ports: BTreeMap<String, u16>,
     config: BTreeMap<String, Rendered>,
     needs: BTreeMap<(String, String), Rendered>,
-    secrets: BTreeMap<String, String>,
+    secrets: BTreeMap<String, Value>,
 }
 
 impl Values {
@@ -408,8 +401,7 @@ impl Values {
                 .get(start.scope.clone(), stored, which)
                 .await
                 .map_err(|error| Problem::from_fault(&error))?;
-            let text = String::from_utf8_lossy(opened.value.expose()).into_owned();
-            self.secrets.insert(name.clone(), text);
+            self.secrets.insert(name.clone(), opened.value);
         }
         Ok(())
     }
@@ -465,7 +457,9 @@ impl Values {
         match reference {
             Reference::Need { need, output } => self.needs.get(&(need.clone(), output.clone())).cloned(),
             Reference::Config(name) => self.config.get(name).cloned(),
-            Reference::Secret(name) => self.secrets.get(name).map(Rendered::secret),
+            Reference::Secret(name) => {
+                self.secrets.get(name).and_then(|value| value.expose_str().ok()).map(Rendered::secret)
+            }
             Reference::Service(field) => self.service.get(field.as_str()).map(Rendered::plain),
             Reference::Port(name) => {
                 let name = name.as_deref().unwrap_or(Run::PORT_MAIN);
@@ -475,7 +469,18 @@ impl Values {
     }
 
     fn render(&self, template: &Template) -> Result<Rendered, Problem> {
-        template.render(|reference| self.get(reference)).map_err(|missing| no_value(&missing.0))
+        template.render(|reference| self.get(reference)).map_err(|missing| self.no_value(&missing.0))
+    }
+
+    fn no_value(&self, reference: &Reference) -> Problem {
+        match reference {
+            Reference::Secret(name) if self.secrets.contains_key(name) => not_text(name),
+            _ => Problem::new(
+                Class::Invalid,
+                "delivery.no_value",
+                format!("`${{{reference}}}` has no value"),
+            ),
+        }
     }
 
     fn deliver_secrets(
@@ -483,25 +488,32 @@ impl Values {
         service: &Service,
         environment: &mut BTreeMap<String, EnvValue>,
         files: &mut Vec<WorkloadFile>,
-    ) {
+    ) -> Result<(), Problem> {
         for (name, secret) in &service.secrets {
             let Some(value) = self.secrets.get(name) else { continue };
             match &secret.delivery {
                 SecretDelivery::Environment => {
-                    environment.insert(name.clone(), EnvValue::Secret(value.clone()));
+                    // A variable ends at its first zero byte.
+                    let text = value.expose_str().ok().filter(|text| !text.contains('\0'));
+                    let text = text.ok_or_else(|| not_text(name))?.to_owned();
+                    environment.insert(name.clone(), EnvValue::Secret(text));
                 }
                 SecretDelivery::File { path } => files.push(WorkloadFile {
                     path: path.into(),
-                    content: value.clone().into_bytes(),
+                    content: value.expose().to_vec(),
                     secret: true,
                     mode: 0o400,
                 }),
                 SecretDelivery::Template => {}
             }
         }
+        Ok(())
     }
 }
 
 fn missing_need(need: &str) -> Problem {
     Problem::new(Class::Unavailable, "delivery.need", format!("its need `{need}` is not provided yet"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     books::{draft, put_release},
     decide::{self, Do, Phase, Seen, Wanted},
-    probe,
+    probe::{self, Failed},
     record::{self, ReleaseRecord},
 };
 
@@ -266,7 +266,7 @@ impl Reconciler {
         self.services.get_mut(key)?.replicas.get_mut(id)
     }
 
-    fn checked(&mut self, id: &ReplicaId, index: usize, result: Result<(), String>, now: Duration) {
+    fn checked(&mut self, id: &ReplicaId, index: usize, result: Result<(), Failed>, now: Duration) {
         self.working = self.working.saturating_sub(1);
         let Some(replica) = self.replica(id) else { return };
         let age = now.saturating_sub(replica.first_seen);

@@ -171,7 +171,10 @@ fn view(live: &Live, replica: &ReplicaLive) -> Replica {
                 name: check.role.name().to_owned(),
                 ok: check.ok,
                 failures: check.failures,
-                message: check.message.clone(),
+                message: check.message.as_ref().map(|why| match &check.said {
+                    Some(said) => format!("{why}: {said}"),
+                    None => why.clone(),
+                }),
             })
             .collect(),
         exit,
