@@ -25,6 +25,7 @@ use crate::{
 /// Holds the passphrase of the root key, where there is one.
 pub(crate) const PASSPHRASE: &str = "STEAD_PASSPHRASE";
 const LISTEN_DEFAULT: &str = "127.0.0.1:7070";
+const LOCK_MS: u64 = 250;
 const GATEWAY_LISTEN_DEFAULT: &str = "127.0.0.1:8080";
 
 /// Runs control on the data directory until it is told to stop. Workloads and gateway go on.
@@ -132,11 +133,12 @@ async fn control(data: PathBuf, listen: Listen) -> Result<(), Problem> {
     Ok(())
 }
 
-/// After an upgrade in place, the server before this one needs a moment to end.
+/// After an upgrade in place, the server before this one needs a moment to end. Whoever looks who
+/// holds the lock holds it for a moment, too.
 async fn take_lock(layout: &Layout) -> Result<std::fs::File, Problem> {
     let succeeding = std::env::var_os(handover::PATH_VARIABLE).is_some();
     let deadline =
-        tokio::time::Instant::now() + std::time::Duration::from_secs(if succeeding { 40 } else { 0 });
+        tokio::time::Instant::now() + std::time::Duration::from_millis(if succeeding { 40_000 } else { LOCK_MS });
     loop {
         match layout.lock() {
             Err(_) if tokio::time::Instant::now() < deadline => {

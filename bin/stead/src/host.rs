@@ -118,6 +118,10 @@ async fn ensure(options: ServerOptions) -> Result<(Server, bool), Problem> {
         return Ok((server, false));
     }
     layout.make()?;
+    let _starting = match starting(&layout).await? {
+        Starting::Ours(lock) => lock,
+        Starting::Other(server) => return Ok((*server, false)),
+    };
     let driver = roles::driver(&layout)?;
     let id = match roles::running(&driver, CONTROL).await? {
         Some(found) => found.id,
@@ -139,6 +143,36 @@ async fn ensure(options: ServerOptions) -> Result<(Server, bool), Problem> {
             let _ = driver.stop(id.clone()).await;
             let _ = driver.remove(id).await;
             return Err(said);
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+    }
+}
+
+/// Who starts the server, of several who want to at the same time.
+enum Starting {
+    /// This process, as long as it holds this.
+    Ours(std::fs::File),
+    /// Another was quicker.
+    Other(Box<Server>),
+}
+
+async fn starting(layout: &Layout) -> Result<Starting, Problem> {
+    let deadline = tokio::time::Instant::now() + UP_WITHIN;
+    loop {
+        let lock = layout.start_lock()?;
+        if let Some(server) = find(layout).await? {
+            return Ok(Starting::Other(Box::new(server)));
+        }
+        if let Some(lock) = lock {
+            return Ok(Starting::Ours(lock));
+        }
+        if tokio::time::Instant::now() >= deadline {
+            return Err(Problem::new(
+                Class::Timeout,
+                "bin.starting",
+                format!("another command has been starting the server of {} for long", layout.root.display()),
+            )
+            .with_hint("see how that command fares, then try again"));
         }
         tokio::time::sleep(ASK_EVERY).await;
     }

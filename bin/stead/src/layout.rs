@@ -121,6 +121,16 @@ impl Layout {
         Ok(file)
     }
 
+    /// The right to start a server here; none while another process has it. It ends with the file.
+    ///
+    /// # Errors
+    /// The lock's file cannot be opened.
+    pub(crate) fn start_lock(&self) -> Result<Option<File>, Problem> {
+        let path = self.root.join("start.lock");
+        let file = open_own(&path).map_err(|error| io(&path, &error))?;
+        Ok(flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok().then_some(file))
+    }
+
     /// The pid of the server that holds the lock; none when nobody does.
     pub(crate) fn holder(&self) -> Option<u32> {
         let mut file = File::open(self.lock_file()).ok()?;

@@ -64,7 +64,7 @@ pub(crate) async fn start(
     command.push("--data".into());
     command.push(layout.root.display().to_string());
     let mut environment = BTreeMap::new();
-    for name in ["PATH", "HOME", "LANG", "STEAD_LOG", "TZ"] {
+    for name in ["PATH", "HOME", "LANG", "STEAD_LOG", "STEAD_CHECKPOINTS", "TZ"] {
         if let Ok(value) = std::env::var(name) {
             environment.insert(name.to_owned(), EnvValue::Plain(value));
         }
