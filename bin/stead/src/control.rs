@@ -64,6 +64,9 @@ async fn control(data: PathBuf, listen: Listen) -> Result<(), Problem> {
         http::secure(addresses.gateway, addresses.files, listen.insecure_plaintext, &layout.tls())?;
 
     let roles_driver = roles::driver(&layout)?;
+    if roles::running(&roles_driver, roles::GATEWAY).await?.is_none() {
+        http::free(addresses.gateway, "--gateway-listen")?;
+    }
     let gateway = GatewayFiles::new(layout.routes(), layout.gateway_socket(), tasks.clone());
     let engine = Engine::new(
         DeliveryPorts {

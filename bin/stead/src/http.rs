@@ -71,6 +71,17 @@ pub(crate) fn listen(address: SocketAddr) -> Result<TcpListener, Problem> {
     Ok(listener)
 }
 
+/// Says so when something else listens on `address` already.
+///
+/// # Errors
+/// The address is in use, or is none of this machine's.
+pub(crate) fn free(address: SocketAddr, flag: &str) -> Result<(), Problem> {
+    TcpListener::bind(address).map(drop).map_err(|error| {
+        Problem::new(Class::Unavailable, "bin.listen", format!("cannot listen on {address}: {error}"))
+            .with_hint(format!("choose another address with `{flag}`, such as 127.0.0.1:0 for any free port"))
+    })
+}
+
 /// The certificate to use for `address`: the given one, one of our own off loopback, or none.
 ///
 /// # Errors

@@ -5,8 +5,19 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr)] // all of this is tests
 
+mod bad_input;
+mod clock;
 mod crashes;
+mod damage;
+mod disk;
+mod foreign;
 mod installation;
+mod jobs;
+mod ledger;
 mod load;
+mod needs;
+mod releases;
 mod round_trip;
+mod secrets;
+mod upgrade;
 mod workload;

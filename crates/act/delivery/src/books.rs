@@ -212,6 +212,18 @@ pub fn free_port(taken: &[u16]) -> Result<u16, Problem> {
         })
 }
 
+/// A port whose number somebody chose, unless something listens there.
+pub fn fixed_port(number: u16) -> Result<u16, Problem> {
+    match TcpListener::bind(("127.0.0.1", number)) {
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            Err(Problem::new(Class::Conflict, "delivery.port_in_use", format!("port {number} is in use"))
+                .with_hint("stop what listens there, or leave the number out: the platform then chooses one"))
+        }
+        // Whatever else stands in the way, the service itself will say.
+        _ => Ok(number),
+    }
+}
+
 pub fn put_service(scope: &Scope, record: &ServiceRecord) -> Put {
     let mut index = vec![("project", record.project.as_str())];
     if let Some(owner) = &record.belongs_to {

@@ -2,7 +2,8 @@
 //!
 //! A *revision* is a release plus a restart count: replicas of another revision are old. New ones are
 //! started first; for each that is ready one old one may go. A replica that goes is first taken out of
-//! the routes (`Drain`) and stopped when its requests have ended.
+//! the routes (`Drain`) and stopped when its requests have ended. Where a fixed port lets only one run
+//! at a time it is the other way round.
 
 use std::time::Duration;
 
@@ -22,6 +23,9 @@ pub struct Wanted {
     pub replicas: u32,
     /// Why nothing may start now, such as a need that is not ready. What runs goes on running.
     pub blocked: Option<String>,
+    /// Only one may run at a time, because it listens on a fixed port: the old one ends first, and
+    /// for that moment nothing serves.
+    pub exclusive: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -113,12 +117,15 @@ pub fn decide(wanted: &Wanted, seen: &[Seen], backoff: &Backoff, now: Duration) 
     let kept = &current[surplus.min(current.len())..];
 
     let ready = kept.iter().filter(|replica| replica.phase == Phase::Ready).count();
-    let may_stay = replicas.saturating_sub(ready);
+    let may_start = wanted.blocked.is_none() && now >= backoff.not_before;
+    let may_stay = if wanted.exclusive && may_start { 0 } else { replicas.saturating_sub(ready) };
     let leaving = old.len().saturating_sub(may_stay);
     todo.extend(old.iter().take(leaving).map(|replica| Do::Drain(replica.id.clone())));
 
     let missing = replicas.saturating_sub(kept.len());
-    if missing > 0 && wanted.blocked.is_none() && now >= backoff.not_before {
+    let alive = seen.iter().filter(|replica| replica.phase != Phase::Ended).count();
+    let free = !wanted.exclusive || alive == kept.len();
+    if missing > 0 && may_start && free {
         todo.push(Do::Start { count: u32::try_from(missing).unwrap_or(u32::MAX) });
     }
     todo
@@ -131,7 +138,7 @@ mod tests {
     use super::*;
 
     fn wanted(revision: &str, replicas: u32) -> Wanted {
-        Wanted { revision: revision.into(), replicas, blocked: None }
+        Wanted { revision: revision.into(), replicas, blocked: None, exclusive: false }
     }
 
     fn seen(revision: &str, phase: Phase) -> Seen {
@@ -170,6 +177,20 @@ mod tests {
         assert_eq!(last, BACKOFF_MAX);
         assert_eq!(decide(&wanted("a", 1), &[], &backoff, Duration::from_secs(59)), []);
         assert_eq!(decide(&wanted("a", 1), &[], &backoff, Duration::from_secs(60)), [Do::Start { count: 1 }]);
+    }
+
+    #[test]
+    fn where_only_one_may_run_the_old_one_ends_first() {
+        let wanted = Wanted { exclusive: true, ..wanted("b", 1) };
+        let mut old = seen("a", Phase::Ready);
+        let decide = |seen: &[Seen]| decide(&wanted, seen, &Backoff::default(), Duration::ZERO);
+        assert_eq!(decide(&[old.clone()]), [Do::Drain(old.id.clone())]);
+        old.phase = Phase::Draining { done: false };
+        assert_eq!(decide(&[old.clone()]), []);
+        old.phase = Phase::Stopping;
+        assert_eq!(decide(&[old.clone()]), []);
+        old.phase = Phase::Ended;
+        assert_eq!(decide(&[old.clone()]), [Do::Forget(old.id.clone()), Do::Start { count: 1 }]);
     }
 
     #[test]
@@ -212,10 +233,10 @@ mod tests {
 
         /// Carried out again and again, decisions come to rest with exactly what is wanted.
         #[test]
-        fn decisions_come_to_rest(replicas in 0u32..6, phases in prop::collection::vec((phases(), any::<bool>()), 0..12)) {
+        fn decisions_come_to_rest(replicas in 0u32..6, exclusive in any::<bool>(), phases in prop::collection::vec((phases(), any::<bool>()), 0..12)) {
             let mut all: Vec<_> = phases.iter().map(|(phase, new)| seen(if *new { "b" } else { "a" }, *phase)).collect();
             for _ in 0..60 {
-                for what in decide(&wanted("b", replicas), &all, &Backoff::default(), Duration::ZERO) {
+                for what in decide(&Wanted { exclusive, ..wanted("b", replicas) }, &all, &Backoff::default(), Duration::ZERO) {
                     match what {
                         Do::Start { count } => (0..count).for_each(|_| all.push(seen("b", Phase::Starting))),
                         Do::Drain(id) => all.iter_mut().filter(|r| r.id == id).for_each(|r| r.phase = Phase::Draining { done: false }),

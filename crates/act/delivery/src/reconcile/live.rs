@@ -97,6 +97,17 @@ impl Live {
         }
     }
 
+    /// Whether its file names the number of a port, which two replicas cannot share.
+    pub(crate) fn has_fixed_port(&self) -> bool {
+        match &self.definition {
+            Some(Definition::Service(service)) => {
+                service.run.iter().flat_map(|run| run.ports.values()).any(|port| port.number.is_some())
+            }
+            Some(Definition::Need(_)) => true,
+            None => false,
+        }
+    }
+
     /// Replicas of the current revision that take requests.
     pub(crate) fn ready(&self) -> u32 {
         let current = self.revision.as_deref();

@@ -152,7 +152,7 @@ impl Start {
         let mut taken = Vec::new();
         for (name, port) in run.iter().flat_map(|run| &run.ports) {
             let number = match port.number {
-                Some(number) => number,
+                Some(number) => books::fixed_port(number)?,
                 None => books::free_port(&taken)?,
             };
             taken.push(number);

@@ -92,6 +92,7 @@ impl Reconciler {
                 revision: live.revision.clone().unwrap_or_default(),
                 replicas: live.wanted_replicas(),
                 blocked: live.blocked.clone(),
+                exclusive: live.has_fixed_port(),
             };
             let mut seen: Vec<Seen> = live
                 .replicas
