@@ -48,7 +48,8 @@ fn the_clock_jumps_and_everything_goes_on() {
     let _server = Server(serve.spawn().unwrap());
     wait("the server to answer", || stead.answers().then_some(()));
 
-    let file = workload::service("web", 1, "");
+    let hourly = "jobs:\n  tick: {command: echo tick, schedule: 0 * * * *}\n";
+    let file = workload::service("web", 1, hourly);
     let project = stead.project("app", &[("stead.yaml", &file), ("app.py", APP), ("content.txt", "0")]);
     let done = stead.run(&up(&project));
     assert_eq!(done.code, 0, "{done}");
@@ -69,6 +70,12 @@ fn the_clock_jumps_and_everything_goes_on() {
         wait("the new content", || (load.last() == content).then_some(()));
     }
     load.end_without_failure();
+    let ticks = wait("a run of the hourly job", || {
+        let ends: Vec<_> =
+            stead.ledger().into_iter().filter(|one| one["kind"] == "stead.job.ended.v1").collect();
+        (!ends.is_empty()).then_some(ends)
+    });
+    assert!(ticks.iter().all(|one| one["body"]["job"] == "tick" && one["body"]["code"] == 0), "{ticks:?}");
     let verdict = stead.json(&["audit", "verify"]);
     assert_eq!(verdict["intact"], true, "{verdict}");
     let seqs: Vec<u64> = stead.ledger().iter().map(|one| one["seq"].as_u64().unwrap()).collect();
