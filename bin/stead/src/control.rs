@@ -144,7 +144,7 @@ async fn take_lock(layout: &Layout) -> Result<std::fs::File, Problem> {
         tokio::time::Instant::now() + std::time::Duration::from_millis(if succeeding { 40_000 } else { LOCK_MS });
     loop {
         match layout.lock() {
-            Err(_) if tokio::time::Instant::now() < deadline => {
+            Err(problem) if problem.code == "bin.locked" && tokio::time::Instant::now() < deadline => {
                 tokio::time::sleep(std::time::Duration::from_millis(20)).await;
             }
             other => return other,

@@ -3,7 +3,7 @@
 use std::{path::Path, process::Command};
 
 use crate::{
-    installation::Stead,
+    installation::{Stead, finish, up},
     load::{address, get},
 };
 
@@ -31,7 +31,12 @@ fn an_application_with_a_procfile_is_delivered_as_it_is() {
     let init = stead.run(&["init", &folder]);
     assert_eq!(init.code, 0, "{init}");
     assert!(init.err.contains("assumed:") && init.err.contains("Procfile"), "{init}");
-    let answer = stead.up(&folder);
+    // What it is developed with is ten times what it runs with.
+    let mut command = stead.command(&up(&folder));
+    command.env("npm_config_omit", "dev");
+    let done = finish(command, b"");
+    assert_eq!(done.code, 0, "{done}{}", stead.said());
+    let answer: serde_json::Value = serde_json::from_str(&done.out).unwrap();
     let gateway = address(answer["gateway"].as_str().unwrap());
     let said = get(&gateway, "/").unwrap();
     assert_eq!(said.status, 200, "{said:?}");

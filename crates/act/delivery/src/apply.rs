@@ -10,7 +10,10 @@ mod remove;
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use base::{Ctx, Problem, id::EventId};
+use base::{
+    Ctx, Problem,
+    id::{EventId, ReleaseId},
+};
 use flow::{Call, Definition, ErrorKind, Handler, Handlers, Mode, Retry, StepCall, StepDef, StepError};
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -48,6 +51,9 @@ pub(crate) struct Input {
 pub(crate) struct Before {
     pub name: String,
     pub cause: EventId,
+    /// The release that the step makes; none for a change in place.
+    #[serde(default)]
+    pub release: Option<ReleaseId>,
 }
 
 /// The workflow of a plan.
@@ -80,7 +86,11 @@ pub fn definition(record: &PlanRecord, cause: &EventId) -> Definition {
             let step = StepDef::call(name, Mode::Idempotent, call).after(after);
             match work {
                 Work::Release { name, .. } | Work::Update { name, .. } => {
-                    let before = Before { name: name.clone(), cause: cause.clone() };
+                    let release = match work {
+                        Work::Release { release, .. } => Some(release.clone()),
+                        _ => None,
+                    };
+                    let before = Before { name: name.clone(), cause: cause.clone(), release };
                     let undo = Call::new(RESTORE, VERSION, serde_json::to_value(before).unwrap_or_default())
                         .timeout_ms(STEP_TIME_MS);
                     step.compensate(undo)

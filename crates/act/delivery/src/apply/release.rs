@@ -335,6 +335,13 @@ impl Applier {
         let found: Option<Versioned<ServiceRecord>> =
             self.books.get(&ctx.scope, record::SERVICE, &before.name).await.map_err(failed)?;
         let Some(found) = found else { return Ok(Value::Null) };
+        let Some(made) = &before.release else {
+            return self.restore_update(&call, &ctx, &before.name).await;
+        };
+        if found.body.release.as_ref() != Some(made) {
+            self.note(&call, "it never took over; what was there before goes on");
+            return Ok(Value::Null);
+        }
         let releases = self.books.releases(&ctx.scope, &before.name).await.map_err(failed)?;
         let good = releases.iter().find(|release| {
             matches!(release.state, ReleaseState::Active | ReleaseState::Superseded)
@@ -366,6 +373,35 @@ impl Applier {
             .map_err(failed)?;
         self.wait_rolled_out(&call, &before.name, &record.revision().unwrap_or_default()).await?;
         Ok(output(Some(good.id.as_str()), None))
+    }
+
+    /// Puts back what a change in place had changed; its own output says what that was.
+    async fn restore_update(&self, call: &StepCall, ctx: &Ctx, name: &str) -> Result<Value, StepError> {
+        let before = call.outputs.get(&call.step).map(|output| &output["before"]);
+        let Some((definition, replicas)) = before.and_then(|before| {
+            let replicas = before.get("replicas")?.as_u64().and_then(|count| u32::try_from(count).ok())?;
+            Some((before.get("definition")?.clone(), replicas))
+        }) else {
+            return Ok(Value::Null);
+        };
+        self.books
+            .change_service(ctx, name, |record| {
+                if record.definition == definition && record.replicas == replicas {
+                    return Ok(None);
+                }
+                let body = json!({
+                    "before": {"definition": record.definition, "replicas": record.replicas},
+                    "after": {"definition": definition, "replicas": replicas},
+                });
+                let why = format!("a change of `{name}` is undone");
+                let entry = draft(ctx, "service.restored", record.entity.as_str(), why, body);
+                record.definition = definition.clone();
+                record.replicas = replicas;
+                Ok(Some(entry))
+            })
+            .await
+            .map_err(failed)?;
+        Ok(Value::Null)
     }
 
     async fn stop_serving(&self, ctx: &Ctx, name: &str) -> Result<Value, StepError> {

@@ -192,8 +192,12 @@ impl Reconciler {
                 ended.push((key.clone(), id, exit, asked, ready_for, hopeless, current));
             }
         }
-        for (key, id, exit, asked, ready_for, hopeless, current) in ended {
+        for (key, id, mut exit, asked, ready_for, hopeless, current) in ended {
             let Some(live) = self.services.get_mut(&key) else { continue };
+            // The signal that ended it is not why it had to go.
+            if let Some(check) = &hopeless {
+                exit.reason = format!("was replaced: {check}");
+            }
             live.exits.push((id.clone(), exit.clone()));
             let surplus = live.exits.len().saturating_sub(EXITS_KEPT);
             live.exits.drain(..surplus);
@@ -201,10 +205,7 @@ impl Reconciler {
                 live.account(&exit, ready_for, now);
             }
             if !asked || hopeless.is_some() {
-                let why = match &hopeless {
-                    Some(check) => format!("replica was replaced: {check}"),
-                    None => format!("replica {}", exit.reason),
-                };
+                let why = format!("replica {}", exit.reason);
                 let live = &self.services[&key];
                 let body = json!({
                     "replica": id, "release": live.replicas.get(&id).map(|r| r.observed.release.to_string()),
