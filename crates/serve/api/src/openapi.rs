@@ -58,12 +58,38 @@ struct Description;
 /// OpenAPI 3.1 as JSON.
 #[must_use]
 pub fn openapi() -> serde_json::Value {
-    serde_json::to_value(Description::openapi()).unwrap_or_default()
+    let mut description = serde_json::to_value(Description::openapi()).unwrap_or_default();
+    let paths = description.get_mut("paths").and_then(serde_json::Value::as_object_mut);
+    for (path, methods) in paths.into_iter().flatten() {
+        for (method, operation) in methods.as_object_mut().into_iter().flatten() {
+            operation["operationId"] = operation_id(path, method).into();
+        }
+    }
+    description
+}
+
+/// A name that no other operation has: `GET /services/{name}/logs` is `get_services_name_logs`.
+/// The handlers' own names, which the generator would take, are only unique within their module.
+fn operation_id(path: &str, method: &str) -> String {
+    let words = path.trim_start_matches(crate::PREFIX).split('/').map(|word| word.trim_matches(['{', '}']));
+    words.filter(|word| !word.is_empty()).fold(method.to_owned(), |id, word| format!("{id}_{word}"))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use std::{collections::BTreeSet, path::Path};
+
+    #[test]
+    fn every_operation_has_a_name_of_its_own() {
+        let description = super::openapi();
+        let paths = description["paths"].as_object().unwrap();
+        let ids: Vec<_> = paths
+            .values()
+            .flat_map(|methods| methods.as_object().unwrap().values())
+            .map(|operation| operation["operationId"].as_str().unwrap())
+            .collect();
+        assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len());
+    }
 
     /// The description that clients are generated from is the one this code gives.
     #[test]
