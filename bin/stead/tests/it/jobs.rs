@@ -34,7 +34,11 @@ fn jobs_run_before_a_release_and_when_asked() {
     fs::write(format!("{project}/content.txt"), "second").unwrap();
     let done = stead.try_up(&project);
     assert_ne!(done.code, 0, "{done}");
-    assert!(done.err.contains("`migrate` exited with 7") && done.err.contains("column exists"), "{done}");
+    assert!(done.err.contains("`migrate` exited with 7"), "{done}");
+    assert!(done.err.contains("stead logs web --job migrate"), "{done}");
+    let lines = stead.lines(&["logs", "web", "--job", "migrate"]);
+    assert!(lines.iter().any(|line| line["text"] == "column exists"), "{lines:?}");
+    assert!(!stead.ok(&["events", "--export"]).contains("column exists"), "output is not for the ledger");
     assert_eq!(get(&gateway, "/").unwrap().body, "first");
     assert_eq!(stead.service("web")["health"], "healthy");
 

@@ -37,7 +37,9 @@ fn an_upgrade_in_place_costs_no_request() {
     });
     wait("control to answer", || stead.answers().then_some(()));
     load.more(60);
-    println!("{} requests, none failed", load.end_without_failure());
+    let (asked, failures) = load.end();
+    assert!(failures.is_empty(), "of {asked} failed {failures:?}\n{}", stead.said());
+    println!("{asked} requests, none failed");
     assert_eq!(stead.replica_pids("web"), pids, "workloads are untouched");
 
     // It is what runs from now on, after a crash too.
