@@ -2049,6 +2049,8 @@ export interface components {
         };
         SetSecret: {
             value: string;
+            /** @description The value is base64 (RFC 4648, padded), for bytes that are no text. */
+            base64?: boolean;
         };
         /** @description How to stop. */
         ShutDown: {
