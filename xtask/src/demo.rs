@@ -1,9 +1,11 @@
 //! The first of the README's two commands: from a fresh clone to the example shop in a browser.
 
 use std::{
+    fs,
     net::TcpListener,
     path::{Path, PathBuf},
     process::Command,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, bail};
@@ -19,6 +21,8 @@ const DATA_OF_ROOT: &str = "/var/lib/stead-demo";
 const LISTEN: &str = "127.0.0.1:7070";
 const GATEWAY_LISTEN: &str = "127.0.0.1:8080";
 const ANY_PORT: &str = "127.0.0.1:0";
+/// An upgrade in place has so long.
+const RENEWED_WITHIN: Duration = Duration::from_secs(30);
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -130,7 +134,32 @@ impl Stead {
         line
     }
 
+    /// A server of an earlier build goes over to this one, which its gateway and services outlive.
+    fn renew(&self) -> anyhow::Result<()> {
+        let file = self.data.join("server.json");
+        let Ok(about) = file.metadata() else { return Ok(()) };
+        let is_newer = self.program.metadata()?.modified()? > about.modified()?;
+        let answers =
+            || self.command().args(["events", "--limit", "1"]).output().is_ok_and(|one| one.status.success());
+        if !is_newer || !answers() {
+            return Ok(());
+        }
+        let before = fs::read(&file)?;
+        stage::run(self.command().arg("upgrade"))?;
+        let deadline = Instant::now() + RENEWED_WITHIN;
+        while fs::read(&file).unwrap_or_default() == before {
+            anyhow::ensure!(
+                Instant::now() < deadline,
+                "the server did not go over to {}",
+                self.program.display()
+            );
+            std::thread::park_timeout(Duration::from_millis(100));
+        }
+        Ok(())
+    }
+
     fn up(&self, args: &Args) -> anyhow::Result<()> {
+        self.renew()?;
         let listen = args.listen.clone().unwrap_or_else(|| free(LISTEN));
         let gateway = args.gateway_listen.clone().unwrap_or_else(|| free(GATEWAY_LISTEN));
         let mut command = self.command();

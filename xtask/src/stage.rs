@@ -13,16 +13,26 @@ use anyhow::{Context as _, bail};
 #[derive(Debug)]
 pub struct Stages {
     began: Instant,
+    /// Only stages with this in their name are run.
+    only: Option<String>,
     done: Vec<(String, Duration, Option<String>)>,
 }
 
 impl Stages {
     pub fn new() -> Self {
-        Self { began: Instant::now(), done: Vec::new() }
+        Self { began: Instant::now(), only: None, done: Vec::new() }
     }
 
-    /// Runs a stage. `None` when it failed; the reason is printed now and again at the end.
+    /// From now on only stages whose name has `only` in it; all when there is none.
+    pub fn narrow(&mut self, only: Option<String>) {
+        self.only = only;
+    }
+
+    /// Runs a stage. `None` when it failed, which is printed now and again at the end, or is not wanted.
     pub fn run<T>(&mut self, name: &str, stage: impl FnOnce() -> anyhow::Result<T>) -> Option<T> {
+        if self.only.as_ref().is_some_and(|only| !name.contains(only.as_str())) {
+            return None;
+        }
         say(&format!("\n[{}] {name}", clock(self.began.elapsed())));
         let began = Instant::now();
         let outcome = stage();

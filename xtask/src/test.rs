@@ -24,6 +24,9 @@ pub struct Args {
     /// Install no Debian packages; tests that lack them say so
     #[arg(long)]
     no_install: bool,
+    /// After the packages, only the stages with this in their name
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
 }
 
 /// # Errors
@@ -38,8 +41,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     if !ready {
         return stages.finish("test");
     }
+    stages.narrow(args.only.clone());
     check::run_all(&mut stages);
-    if stages.run("build of the tests", build).is_none() {
+    if stages.run("build of the tests in Rust", build).is_none() && args.only.is_none() {
         return stages.finish("test");
     }
     stages.run("tests in Rust", || rust(&mut skips));
