@@ -166,6 +166,39 @@ impl Books {
         Err(users_exhausted())
     }
 
+    /// Gives a user to what was delivered while Stead was not root: as root it starts nothing without.
+    ///
+    /// # Errors
+    /// State cannot be read or changed, or no user is left.
+    pub async fn give_users(&self, tenant: &base::Tenant) -> Result<(), Problem> {
+        let everything = Scan {
+            tenant: tenant.clone(),
+            environment: None,
+            kind: record::SERVICE.to_owned(),
+            term: None,
+            after: None,
+            limit: Scan::LIMIT_MAX,
+        };
+        for (scope, found) in self.all::<ServiceRecord>(everything).await? {
+            if found.body.user.is_some() {
+                continue;
+            }
+            let user = self.allocate_user(&scope).await?;
+            let ctx = Ctx::system("reconciler", scope);
+            self.change_service(&ctx, &found.body.name, |record| {
+                if record.user.is_some() {
+                    return Ok(None);
+                }
+                record.user = Some(user);
+                let why = "Stead is root now, and runs each service as a user of its own";
+                let body = changed("user", Value::Null, user);
+                Ok(Some(draft(&ctx, "service.user-given", record.entity.as_str(), why, body)))
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
     /// A port that no record holds and nothing listens on.
     pub async fn allocate_port(&self, tenant: &base::Tenant) -> Result<u16, Problem> {
         let everywhere = |kind: &str| Scan {
@@ -254,4 +287,29 @@ pub fn draft(ctx: &Ctx, kind: &str, subject: &str, why: impl Into<String>, body:
 /// The body of an entry for a field that changed.
 pub fn changed(field: &str, before: impl Into<Value>, after: impl Into<Value>) -> Value {
     json!({"before": {field: before.into()}, "after": {field: after.into()}})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doubles::{Keep, Machine, delivered, ports};
+
+    #[tokio::test]
+    async fn what_has_no_user_gets_one_of_its_own_and_keeps_it() {
+        let home = tempfile::tempdir().unwrap();
+        let ports = ports(home.path(), &Arc::new(Machine::default()), Keep::default());
+        let books = Books { state: Arc::clone(&ports.state) };
+        let scope = Scope::default();
+        let puts = ["one", "two"].map(|name| {
+            let (_, record, _) = delivered(&format!("name: {name}\nrun: {{command: serve}}\n"));
+            put_service(&scope, &record)
+        });
+        books.commit(Commit { puts: puts.into(), ..Commit::default() }).await.unwrap();
+        books.give_users(&ports.tenant).await.unwrap();
+        let users = async |name: &str| books.service(&scope, name).await.unwrap().body.user.unwrap();
+        let given = (users("one").await, users("two").await);
+        assert!(given.0 != given.1 && u64::from(given.0) >= USER_FIRST);
+        books.give_users(&ports.tenant).await.unwrap();
+        assert_eq!((users("one").await, users("two").await), given);
+    }
 }

@@ -196,6 +196,11 @@ impl Reconciler {
     /// Runs until shutdown. Workloads go on running after it.
     pub async fn run(mut self, shutdown: Shutdown) {
         let Some(mut inbox) = self.inbox.take() else { return };
+        if self.ports.root
+            && let Err(problem) = self.books.give_users(&self.ports.tenant).await
+        {
+            tracing::warn!(%problem, "what was delivered without root has no user and does not start");
+        }
         let mut phases = self.ports.driver.changed();
         let mut records = self.ports.state.watch();
         let mut samples = self.ports.gateway.samples();

@@ -114,7 +114,8 @@ pub struct ReplicaSpec {
     /// The whole environment; nothing of the platform's own is inherited.
     pub environment: BTreeMap<String, EnvValue>,
     pub files: Vec<WorkloadFile>,
-    /// Unprivileged user and group to run as; none keeps the platform's own (when it is not root).
+    /// Unprivileged user and group to run as; none keeps the platform's own. As root, none is only for
+    /// [`Restart::Always`]: a workload without a user is refused.
     pub user: Option<(u32, u32)>,
     pub limits: Limits,
     pub stop: Stop,

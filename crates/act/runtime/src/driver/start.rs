@@ -134,6 +134,13 @@ fn check(spec: &ReplicaSpec) -> Result<()> {
             return wrong(format!("{name:?} is not a variable that an environment can hold"));
         }
     }
+    let own_role = spec.restart == Restart::Always;
+    if rustix::process::geteuid().is_root()
+        && !own_role
+        && spec.user.is_none_or(|user| user.0 == 0 || user.1 == 0)
+    {
+        return wrong("it would run as root, which is for Stead's own roles alone".into());
+    }
     if let Some(relative) = spec.data_directories.iter().find(|dir| !dir.is_absolute()) {
         return wrong(format!("data directory {} is not absolute", relative.display()));
     }
@@ -151,10 +158,6 @@ fn user(spec: &ReplicaSpec, notes: &mut Vec<String>) -> Option<(u32, u32)> {
                     own.as_raw()
                 ));
             }
-            None
-        }
-        None if own.is_root() && spec.restart == Restart::Never => {
-            notes.push("it runs as root, since no user was given".into());
             None
         }
         user => user,

@@ -72,6 +72,31 @@ async fn a_directory_that_keeps_the_user_out_is_named() {
 }
 
 #[tokio::test]
+async fn no_workload_runs_as_root() {
+    if !is_root() {
+        println!("SKIP no_workload_runs_as_root: only root could");
+        return;
+    }
+    let bench = Bench::new();
+    for user in [None, Some((0, 0)), Some((0, USER.1)), Some((USER.0, 0))] {
+        let mut spec = shell("id -u");
+        spec.user = user;
+        let refused = bench.driver.start(spec).await.unwrap_err();
+        assert!(
+            matches!(&refused, runtime_api::Error::Start { why, .. } if why.contains("root")),
+            "{refused}"
+        );
+    }
+    assert!(bench.driver.list().await.unwrap().is_empty());
+    let mut role = shell("id -u; exec sleep 1000");
+    role.user = None;
+    role.restart = Restart::Always;
+    let id = bench.start(role).await;
+    assert_eq!(bench.line(&id, "0").await, "0");
+    bench.driver.stop(id).await.unwrap();
+}
+
+#[tokio::test]
 async fn runs_in_its_own_root_as_its_own_user() {
     let bench = Bench::new();
     let source = tempfile::tempdir().unwrap();
