@@ -10,21 +10,30 @@ const FREE_BYTES_MIN: u64 = 1 << 30;
 
 /// Looks at the machine. Blocking, a few milliseconds.
 pub(crate) fn look(data: &Path) -> Vec<Finding> {
-    vec![user(), control_groups(), memory_files(), postgres(), redis(), disk(data), clock()]
+    vec![
+        user(rustix::process::geteuid().is_root()),
+        control_groups(),
+        memory_files(),
+        postgres(),
+        redis(),
+        disk(data),
+        clock(),
+    ]
 }
 
 fn finding(name: &str, state: &str, message: impl Into<String>, hint: Option<&str>) -> Finding {
     Finding { name: name.into(), state: state.into(), message: message.into(), hint: hint.map(str::to_owned) }
 }
 
-fn user() -> Finding {
-    if rustix::process::geteuid().is_root() {
+fn user(root: bool) -> Finding {
+    if root {
         finding("user", "ok", "each service runs as an unprivileged user of its own", None)
     } else {
         finding(
             "user",
             "degraded",
-            "not root: all services run as this user and can read each other's files",
+            "not root: all services run as this user, so each can read the files of the others, and \
+             Stead's keys, tokens and state, and with them every secret",
             Some("run the server as root (`sudo stead service install`) to keep services apart"),
         )
     }
@@ -126,4 +135,19 @@ fn clock() -> Finding {
         );
     }
     finding("clock", "ok", "plausible", None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_root_it_says_that_services_can_read_the_platforms_own() {
+        let found = user(false);
+        assert_eq!(found.state, "degraded");
+        for word in ["files of the others", "Stead's keys", "state"] {
+            assert!(found.message.contains(word), "{}", found.message);
+        }
+        assert_eq!(user(true).state, "ok");
+    }
 }
