@@ -177,6 +177,9 @@ pub struct Secret {
 #[derive(Clone, Serialize, Deserialize, ToSchema)]
 pub struct SetSecret {
     pub value: String,
+    /// The value is base64 (RFC 4648, padded), for bytes that are no text.
+    #[serde(default)]
+    pub base64: bool,
 }
 
 impl std::fmt::Debug for SetSecret {

@@ -6,6 +6,7 @@ use axum::{
     extract::{Path, State},
     http::StatusCode,
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use secrets_api::{SecretName, Value};
 
 use super::In;
@@ -58,7 +59,12 @@ pub(crate) async fn set(
     Json(body): Json<SetSecret>,
 ) -> Answer<Json<u64>> {
     let name = SecretName::parse(&name).map_err(|error| Failure::of(&error))?;
-    let value = Value::new(body.value.into_bytes()).map_err(|error| Failure::of(&error))?;
+    let bytes = match body.base64 {
+        // What is wrong with it is not said: it would be a part of the secret.
+        true => STANDARD.decode(body.value).map_err(|_| Failure::invalid("the value is not base64"))?,
+        false => body.value.into_bytes(),
+    };
+    let value = Value::new(bytes).map_err(|error| Failure::of(&error))?;
     let why = "set by hand".to_owned();
     let version =
         ports.secrets.set(caller.ctx, name, value, why).await.map_err(|error| Failure::of(&error))?;

@@ -154,8 +154,8 @@ impl Double {
 }
 
 impl Secrets for Double {
-    fn set(&self, _: Ctx, _: SecretName, _: Value, _: String) -> BoxFuture<'_, secrets_api::Result<u64>> {
-        self.note("set secret");
+    fn set(&self, _: Ctx, _: SecretName, value: Value, _: String) -> BoxFuture<'_, secrets_api::Result<u64>> {
+        self.note(format!("set secret {:?}", value.expose()));
         async { Ok(1) }.boxed()
     }
     fn list(&self, _: Scope) -> BoxFuture<'_, secrets_api::Result<Vec<Summary>>> {

@@ -108,3 +108,16 @@ async fn what_failed_within_stays_within() {
     let (_, body) = read(ask().await).await;
     assert_eq!(body["message"], "line 3: no");
 }
+
+#[tokio::test]
+async fn a_secret_may_be_any_bytes() {
+    let world = World::new().await;
+    let admin = world.token(Role::Admin).await;
+    let response = world.ask(&admin, "PUT", "/secrets/KEY", &json!({"value": "/wA=", "base64": true})).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(*world.double.asked.lock().unwrap(), ["set secret [255, 0]"]);
+    let wrong = json!({"value": "not base64", "base64": true});
+    let (status, body) = read(world.ask(&admin, "PUT", "/secrets/KEY", &wrong).await).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(body["message"], "the value is not base64");
+}
