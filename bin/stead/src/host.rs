@@ -106,6 +106,8 @@ async fn reachable(layout: &Layout) -> Option<Server> {
         token: token.trim().to_owned(),
         fingerprint: file.fingerprint,
         environment: "default".into(),
+        // Whatever its address is, it is this machine's.
+        insecure_plaintext: true,
     };
     let client = Client::new(endpoint.clone()).with_timeout(Duration::from_secs(2));
     drop(client.get_ready().await.ok()?);

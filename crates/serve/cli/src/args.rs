@@ -1,8 +1,8 @@
 //! Everything that the command line takes. No other module names a flag or a variable.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
 
 /// Delivers services from one file each, and keeps them running.
 #[derive(Debug, Parser)]
@@ -14,7 +14,7 @@ pub struct Cli {
     pub command: Command,
 }
 
-#[derive(Debug, Clone, Args)]
+#[derive(Clone, Args)]
 pub struct Global {
     /// Data directory of the server on this machine
     #[arg(long, global = true, env = "STEAD_DATA", value_name = "DIR")]
@@ -34,6 +34,23 @@ pub struct Global {
     /// Form of the output
     #[arg(long, global = true, value_enum, default_value_t = Output::Table)]
     pub output: Output,
+    /// Speak plain HTTP off loopback: anybody on the way can read and change everything
+    #[arg(long, global = true, env = "STEAD_INSECURE_PLAINTEXT", value_parser = BoolishValueParser::new())]
+    pub insecure_plaintext: bool,
+}
+
+impl fmt::Debug for Global {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Global")
+            .field("data", &self.data)
+            .field("server", &self.server)
+            .field("token", &self.token.as_ref().map(|_| "<secret>"))
+            .field("fingerprint", &self.fingerprint)
+            .field("environment", &self.environment)
+            .field("output", &self.output)
+            .field("insecure_plaintext", &self.insecure_plaintext)
+            .finish()
+    }
 }
 
 impl Global {
@@ -130,8 +147,7 @@ pub struct Listen {
     /// Its key (PEM)
     #[arg(long, requires = "tls_certificate", value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
-    /// Speak plain HTTP off loopback: anybody on the way can read and change everything
-    #[arg(long)]
+    #[arg(from_global)]
     pub insecure_plaintext: bool,
 }
 
@@ -343,6 +359,25 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_token_does_not_show() {
+        let cli = Cli::try_parse_from(["stead", "status", "--token", "canary"]).unwrap();
+        assert_eq!(cli.global.token.as_deref(), Some("canary"));
+        assert!(!format!("{cli:?} {cli:#?}").contains("canary"));
+    }
+
+    #[test]
+    fn plain_http_is_asked_for_once_for_server_and_client() {
+        for line in ["stead up . --insecure-plaintext", "stead --insecure-plaintext up ."] {
+            let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+            let Command::Up(up) = cli.command else { panic!() };
+            assert!(cli.global.insecure_plaintext && up.listen.insecure_plaintext, "{line}");
+        }
+        let cli = Cli::try_parse_from(["stead", "serve"]).unwrap();
+        let Command::Serve(serve) = cli.command else { panic!() };
+        assert!(!cli.global.insecure_plaintext && !serve.listen.insecure_plaintext);
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod operate;
 mod render;
 mod secret;
 mod source;
+mod terminal;
 mod up;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -120,6 +121,7 @@ pub(crate) async fn connect(global: &args::Global, host: &dyn Host) -> Result<Cl
             token,
             fingerprint: global.fingerprint.clone(),
             environment: global.environment.clone(),
+            insecure_plaintext: global.insecure_plaintext,
         }));
     }
     let data = global.data();

@@ -1,29 +1,35 @@
 //! Secrets: set from standard input or a file, listed by name, removed.
 
-use std::io::{IsTerminal, Read};
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::Path,
+};
 
 use api_types::SetSecret;
 use base::{Class, Problem};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use client::Client;
 
 use crate::{
     args::{Global, Secret},
     failed, json, print_json, render,
+    terminal::Unseen,
 };
 
 /// Largest value.
 const VALUE_BYTES_MAX: u64 = 64 << 10;
+/// Exit status after Ctrl-C, as shells have it.
+const INTERRUPTED: i32 = 130;
 
 pub(crate) async fn run(client: &Client, global: &Global, args: Secret) -> Result<(), Problem> {
     match args {
         Secret::Set { name, from_file } => {
-            let value = match from_file {
-                Some(path) => std::fs::read_to_string(&path).map_err(|error| {
-                    Problem::new(Class::Invalid, "cli.secret", format!("{}: {error}", path.display()))
-                })?,
-                None => ask(&name)?,
+            let bytes = match from_file {
+                Some(path) => read_file(&path)?,
+                None => ask(&name).await?,
             };
-            let version = client.put_secret(&name, &SetSecret { value }).await.map_err(failed)?;
+            let version = client.put_secret(&name, &wire(bytes)).await.map_err(failed)?;
             eprintln!("`{name}` is at version {version}; services take it up with their next `stead up`");
         }
         Secret::List => {
@@ -58,21 +64,86 @@ pub(crate) async fn run(client: &Client, global: &Global, args: Secret) -> Resul
     Ok(())
 }
 
-/// The value from standard input, without the newline that `echo` adds.
-fn ask(name: &str) -> Result<String, Problem> {
-    if std::io::stdin().is_terminal() {
-        eprintln!("value of `{name}`, then Ctrl-D (it shows as you type; `--from-file` avoids that):");
+/// Text as it is, other bytes in base64.
+fn wire(bytes: Vec<u8>) -> SetSecret {
+    match String::from_utf8(bytes) {
+        Ok(value) => SetSecret { value, base64: false },
+        Err(error) => SetSecret { value: STANDARD.encode(error.as_bytes()), base64: true },
     }
-    let mut value = String::new();
-    std::io::stdin()
-        .take(VALUE_BYTES_MAX + 1)
-        .read_to_string(&mut value)
-        .map_err(|error| Problem::new(Class::Invalid, "cli.secret", format!("standard input: {error}")))?;
-    if let Some(trimmed) = value.strip_suffix('\n') {
-        value.truncate(trimmed.len());
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, Problem> {
+    let failed = |error: io::Error| invalid(format!("{}: {error}", path.display()));
+    let file = File::open(path).map_err(failed)?;
+    read(file).map_err(failed)?.ok_or_else(|| too_large(&path.display().to_string()))
+}
+
+/// The value from standard input, without the newline that `echo` adds. At a terminal it is not shown.
+async fn ask(name: &str) -> Result<Vec<u8>, Problem> {
+    let unseen = Unseen::on(io::stdin()).ok();
+    if unseen.is_some() {
+        eprintln!("value of `{name}` (it does not show), then Enter and Ctrl-D:");
     }
-    if value.is_empty() {
-        return Err(Problem::new(Class::Invalid, "cli.secret", "the value is empty"));
+    let reading = tokio::task::spawn_blocking(|| read(io::stdin()));
+    let bytes = tokio::select! {
+        bytes = reading => bytes.map_err(io::Error::other).flatten(),
+        _ = tokio::signal::ctrl_c() => {
+            drop(unseen);
+            // The reading thread waits for a line that nobody will type.
+            std::process::exit(INTERRUPTED);
+        }
+    };
+    drop(unseen);
+    let bytes = bytes.map_err(|error| invalid(format!("standard input: {error}")))?;
+    let mut bytes = bytes.ok_or_else(|| too_large("standard input"))?;
+    if bytes.last() == Some(&b'\n') {
+        bytes.pop();
     }
-    Ok(value)
+    if bytes.is_empty() {
+        return Err(invalid("the value is empty".into()));
+    }
+    Ok(bytes)
+}
+
+/// All bytes, or none when they are more than a secret may have.
+fn read(from: impl Read) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    // One more for the newline, one more to see that it is too much.
+    from.take(VALUE_BYTES_MAX + 2).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= VALUE_BYTES_MAX + 1).then_some(bytes))
+}
+
+fn invalid(message: String) -> Problem {
+    Problem::new(Class::Invalid, "cli.secret", message)
+}
+
+fn too_large(what: &str) -> Problem {
+    invalid(format!("{what} holds more than the {} KiB of a secret", VALUE_BYTES_MAX >> 10))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reading_ends_soon_after_the_largest_value() {
+        let home = std::env::temp_dir().join(base::id::fresh("secret"));
+        let largest = usize::try_from(VALUE_BYTES_MAX).unwrap();
+        std::fs::write(&home, vec![b'x'; largest]).unwrap();
+        assert_eq!(read_file(&home).unwrap().len(), largest);
+        std::fs::write(&home, vec![b'x'; largest + 2]).unwrap();
+        let problem = read_file(&home).unwrap_err();
+        std::fs::remove_file(&home).unwrap();
+        assert!(problem.message.ends_with("holds more than the 64 KiB of a secret"), "{problem}");
+        // It never ends.
+        assert!(read_file(Path::new("/dev/zero")).is_err());
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_go_as_base64() {
+        let sent = wire(vec![0xff, 0x00]);
+        assert_eq!((sent.value.as_str(), sent.base64), ("/wA=", true));
+        let sent = wire(b"text".to_vec());
+        assert_eq!((sent.value.as_str(), sent.base64), ("text", false));
+    }
 }

@@ -139,6 +139,9 @@ fn build(global: &Global, workspace: &Workspace) -> Result<(), Problem> {
             let status = std::process::Command::new(program)
                 .args(arguments)
                 .current_dir(file.folder())
+                // What a build fetches and runs has no business with these.
+                .env_remove("STEAD_TOKEN")
+                .env_remove("STEAD_PASSPHRASE")
                 .stdout(std::io::stderr())
                 .status()
                 .map_err(|error| {

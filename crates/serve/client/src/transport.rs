@@ -32,6 +32,8 @@ pub struct Endpoint {
     /// SHA-256 of the server's certificate, when it is self-signed.
     pub fingerprint: Option<String>,
     pub environment: String,
+    /// Send the token without TLS beyond this machine too.
+    pub insecure_plaintext: bool,
 }
 
 impl std::fmt::Debug for Endpoint {
@@ -60,6 +62,8 @@ pub enum Error {
     Answer { url: String, why: String },
     #[error("{url} is not an address")]
     Address { url: String },
+    #[error("the token is not sent to {url} without TLS: anybody on the way could take it")]
+    Plaintext { url: String },
 }
 
 impl Fault for Error {
@@ -70,6 +74,7 @@ impl Fault for Error {
             Self::Timeout { .. } => "client.timeout",
             Self::Answer { .. } => "client.answer",
             Self::Address { .. } => "client.address",
+            Self::Plaintext { .. } => "client.plaintext",
         }
     }
     fn class(&self) -> Class {
@@ -78,7 +83,7 @@ impl Fault for Error {
             Self::Unreachable { .. } => Class::Unavailable,
             Self::Timeout { .. } => Class::Timeout,
             Self::Answer { .. } => Class::Internal,
-            Self::Address { .. } => Class::Invalid,
+            Self::Address { .. } | Self::Plaintext { .. } => Class::Invalid,
         }
     }
     fn hint(&self) -> Option<String> {
@@ -87,6 +92,10 @@ impl Fault for Error {
             Self::Unreachable { .. } => {
                 Some("`stead up PATH` starts a server; `stead doctor` says what is wrong".into())
             }
+            Self::Plaintext { .. } => Some(
+                "use https://, a tunnel to a loopback address, or `--insecure-plaintext` where the way is safe"
+                    .into(),
+            ),
             _ => None,
         }
     }
@@ -236,6 +245,9 @@ impl Client {
         let authority = uri.authority().ok_or_else(|| Error::Address { url: url.clone() })?.clone();
         let host = authority.host().trim_matches(['[', ']']).to_owned();
         let tls = uri.scheme_str() == Some("https");
+        if !tls && !self.endpoint.insecure_plaintext && !is_loopback(&host) {
+            return Err(Error::Plaintext { url: url.clone() });
+        }
         let port = authority.port_u16().unwrap_or(if tls { 443 } else { 80 });
         let unreachable = |why: String| Error::Unreachable { url: url.clone(), why };
         let stream = TcpStream::connect((host.as_str(), port))
@@ -309,6 +321,14 @@ impl Client {
     }
 }
 
+/// Whether what is sent to `host` stays on this machine.
+fn is_loopback(host: &str) -> bool {
+    let host = host.to_ascii_lowercase();
+    host == "localhost"
+        || host.ends_with(".localhost")
+        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
 async fn exchange<I>(io: I, request: Request<Body>) -> hyper::Result<Response<Incoming>>
 where
     I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
@@ -345,6 +365,52 @@ impl futures_util::Stream for SyncStream {
         match self.get_mut().0.get_mut() {
             Ok(stream) => stream.poll_next_unpin(cx),
             Err(_) => std::task::Poll::Ready(None),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(url: &str, insecure_plaintext: bool) -> Client {
+        Client::new(Endpoint {
+            url: url.into(),
+            token: "canary".into(),
+            fingerprint: None,
+            environment: "default".into(),
+            insecure_plaintext,
+        })
+        .with_timeout(Duration::from_millis(200))
+    }
+
+    #[tokio::test]
+    async fn the_token_does_not_leave_the_machine_without_tls() {
+        // Nothing is sent, so no address has to answer.
+        for url in [
+            "http://192.0.2.1:7070",
+            "http://stead.example",
+            "HTTP://stead.example",
+            "http://[2001:db8::1]:7070",
+            "http://localhost.example:7070",
+            "http://127.0.0.1.example",
+            "http://user@stead.example",
+        ] {
+            let refused = client(url, false).get_services().await.unwrap_err();
+            assert!(matches!(refused, Error::Plaintext { .. }), "{url} {refused}");
+            assert_eq!(refused.class(), Class::Invalid);
+            assert!(!format!("{refused:?} {refused}").contains("canary"));
+        }
+        for (url, insecure) in [
+            ("http://127.0.0.1:1", false),
+            ("http://127.9.9.9:1", false),
+            ("http://[::1]:1", false),
+            ("http://localhost:1", false),
+            ("https://192.0.2.1:1", false),
+            ("http://192.0.2.1:1", true),
+        ] {
+            let tried = client(url, insecure).get_services().await.unwrap_err();
+            assert!(!matches!(tried, Error::Plaintext { .. }), "{url}");
         }
     }
 }
