@@ -19,6 +19,8 @@ export default defineConfig({
     timezoneId: "Europe/Berlin",
     actionTimeout: 10_000,
     trace: "retain-on-failure",
+    // A colour on its way to another has a contrast of its own; what is tested is where it arrives.
+    contextOptions: { reducedMotion: "reduce" },
     launchOptions: {
       executablePath: chromium,
       args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],

@@ -48,6 +48,7 @@ for (const scheme of ["light", "dark"] as const) {
       await page.goto("/services/web");
       await page.getByRole("button", { name: "Scale" }).click();
       await page.getByRole("dialog").getByLabel("Replicas").fill("0");
+      await expect(page.getByRole("dialog").getByRole("button", { name: "Scale to 0" })).toBeEnabled();
       let found = await new AxeBuilder({ page }).include('[role="dialog"]').withTags(RULES).analyze();
       expect(found.violations.map(brief)).toEqual([]);
       await page.keyboard.press("Escape");
