@@ -140,8 +140,8 @@ async fn control(data: PathBuf, listen: Listen) -> Result<(), Problem> {
 /// holds the lock holds it for a moment, too.
 async fn take_lock(layout: &Layout) -> Result<std::fs::File, Problem> {
     let succeeding = std::env::var_os(handover::PATH_VARIABLE).is_some();
-    let deadline =
-        tokio::time::Instant::now() + std::time::Duration::from_millis(if succeeding { 40_000 } else { LOCK_MS });
+    let deadline = tokio::time::Instant::now()
+        + std::time::Duration::from_millis(if succeeding { 40_000 } else { LOCK_MS });
     loop {
         match layout.lock() {
             Err(problem) if problem.code == "bin.locked" && tokio::time::Instant::now() < deadline => {

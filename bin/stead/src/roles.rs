@@ -109,8 +109,5 @@ pub(crate) fn run_gateway(data: &std::path::Path, threads: usize) -> Result<(), 
     let mut options = gateway::Options::new(layout.routes(), layout.gateway_socket());
     options.access_log = Some(layout.access_log());
     options.threads = threads;
-    let gateway = gateway::Gateway::start(options).map_err(|error| Problem::from_fault(&error))?;
-    runtime::ready::say();
-    gateway.join();
-    Ok(())
+    gateway::run_telling(options, runtime::ready::say).map_err(|error| Problem::from_fault(&error))
 }

@@ -71,7 +71,9 @@ pub async fn check(
 ) -> Result<(), Failed> {
     let asked = async {
         match probe {
-            Probe::Http { address, path, statuses } => http(*address, path, *statuses).await.map_err(Failed::from),
+            Probe::Http { address, path, statuses } => {
+                http(*address, path, *statuses).await.map_err(Failed::from)
+            }
             Probe::Tcp { address } => connect(*address).await.map(drop).map_err(Failed::from),
             Probe::Exec { command } => exec(command, replica, driver, limit).await,
             Probe::Postgres { address } => postgres(*address).await.map_err(Failed::from),
@@ -194,7 +196,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_a_command_prints_is_not_the_reason() {
-        let outcome = ExecOutcome { code: Some(3), signal: None, stdout: "hunter2\n".into(), stderr: String::new() };
+        let outcome =
+            ExecOutcome { code: Some(3), signal: None, stdout: "hunter2\n".into(), stderr: String::new() };
         let driver: Arc<dyn Driver> = Arc::new(Machine { exec: Some(outcome), ..Machine::default() });
         let probe = Probe::Exec { command: vec!["check".into()] };
         let failed = check(&probe, &ReplicaId::new(), &driver, Duration::from_secs(5)).await.unwrap_err();

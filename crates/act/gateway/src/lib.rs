@@ -67,7 +67,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use base::Clock;
 pub use limits::Limits;
-pub use process::{Gateway, run};
+pub use process::{Gateway, run, run_telling};
 
 /// How to run a gateway.
 #[derive(Debug, Clone)]

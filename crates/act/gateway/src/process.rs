@@ -39,7 +39,17 @@ const WORKER_STACK_BYTES: usize = 1 << 20;
 /// # Errors
 /// [`Error`] when it cannot start.
 pub fn run(options: Options) -> Result<(), Error> {
-    Gateway::start_with(options, true)?.join();
+    run_telling(options, || {})
+}
+
+/// As [`run`], and calls `ready` once the listeners of the snapshot are open and signals are heard.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_telling(options: Options, ready: impl FnOnce()) -> Result<(), Error> {
+    let gateway = Gateway::start_with(options, true)?;
+    ready();
+    gateway.join();
     Ok(())
 }
 
@@ -56,7 +66,8 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Starts all threads. When it returns, the listeners of the snapshot are open.
+    /// Starts all threads. When it returns, the listeners of the snapshot are open. It leaves signals
+    /// alone: a process that is nothing but a gateway calls [`run`].
     ///
     /// # Errors
     /// [`Error`]: the admin socket, the access log or a thread.

@@ -475,11 +475,9 @@ impl Values {
     fn no_value(&self, reference: &Reference) -> Problem {
         match reference {
             Reference::Secret(name) if self.secrets.contains_key(name) => not_text(name),
-            _ => Problem::new(
-                Class::Invalid,
-                "delivery.no_value",
-                format!("`${{{reference}}}` has no value"),
-            ),
+            _ => {
+                Problem::new(Class::Invalid, "delivery.no_value", format!("`${{{reference}}}` has no value"))
+            }
         }
     }
 
