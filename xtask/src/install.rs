@@ -18,6 +18,7 @@ pub const SHOP: &[Package] = &[
 pub const TESTS: &[Package] = &[
     Package { name: "chromium", has: "/usr/bin/chromium", why: "tests of the web interface" },
     Package { name: "faketime", has: "/usr/bin/faketime", why: "a run under a clock that jumps" },
+    Package { name: "python3", has: "/usr/bin/python3", why: "workloads that misbehave" },
     Package { name: "git", has: "/usr/bin/git", why: "where a plan came from" },
     Package {
         name: "ca-certificates",
