@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::skips::Skips;
 use crate::{
     install::{self, SHOP},
-    stage::{self, cargo, expect_success, npm, run_and_read, say, target_directory},
+    stage::{self, expect_success, npm, run_and_read, say, target_directory},
 };
 
 /// Builds, delivers, tests, and takes all of it down again.
@@ -16,7 +16,8 @@ use crate::{
 /// # Errors
 /// The delivery or a test failed.
 pub fn run(skips: &mut Skips) -> anyhow::Result<()> {
-    stage::run(cargo().args(["build", "--locked", "--package", "stead"]))?;
+    // Built as for the other tests: alone it would have other features, and much be compiled twice.
+    super::build()?;
     // In /tmp, which the users that services run as may enter; so must the directory itself be.
     let folder = tempfile::Builder::new().prefix("stead-web-test-").tempdir()?;
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
