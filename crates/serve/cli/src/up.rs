@@ -23,6 +23,8 @@ use crate::{
 
 /// How often a run is asked how it goes.
 const ASK_EVERY: Duration = Duration::from_millis(200);
+/// Plans that `up --yes` makes at most while others change the same environment.
+const PLANS_MAX: u32 = 5;
 /// After the run, the services have so long to be healthy.
 const HEALTHY_WITHIN: Duration = Duration::from_secs(120);
 
@@ -36,24 +38,8 @@ pub(crate) async fn up(global: &Global, args: Up, host: &dyn Host) -> Result<Exi
         eprintln!("started a server on {} (pid {})", global.data().display(), server.pid);
     }
     let client = client_of(global, &server);
-    let (plan, trees) = make_plan(&client, global, &args.path, &workspace).await?;
-    let changes = !plan.changes_nothing();
-    if !json(global) {
-        eprint!("{}", render::plan(&plan));
-    }
-    if changes {
-        if !args.yes && !confirm("Apply this plan?")? {
-            eprintln!("nothing was changed; `stead up` makes a new plan");
-            return Ok(ExitCode::from(1));
-        }
-        if !plan.missing_blobs.is_empty() {
-            let count = artifacts::upload(&client, &trees, &plan.missing_blobs).await?;
-            if !json(global) {
-                eprintln!("uploaded {count} files");
-            }
-        }
-        let run = client.post_plan_apply(&plan.id).await.map_err(failed)?;
-        follow(&client, global, run).await?;
+    if !deliver(&client, global, &args, &workspace).await? {
+        return Ok(ExitCode::from(1));
     }
     let names: Vec<String> = workspace.services.iter().map(|file| file.base().name.to_string()).collect();
     let services = wait_healthy(&client, &names).await?;
@@ -64,6 +50,48 @@ pub(crate) async fn up(global: &Global, args: Up, host: &dyn Host) -> Result<Exi
         );
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Makes a plan, shows it, asks and carries it out; false when the answer was no. Others may change
+/// the environment in between: whoever said yes to whatever comes gets a new plan, a few times.
+async fn deliver(
+    client: &Client,
+    global: &Global,
+    args: &Up,
+    workspace: &Workspace,
+) -> Result<bool, Problem> {
+    for attempt in 1.. {
+        let (plan, trees) = make_plan(client, global, &args.path, workspace).await?;
+        if !json(global) {
+            eprint!("{}", render::plan(&plan));
+        }
+        if plan.changes_nothing() {
+            break;
+        }
+        if !args.yes && !confirm("Apply this plan?")? {
+            eprintln!("nothing was changed; `stead up` makes a new plan");
+            return Ok(false);
+        }
+        if !plan.missing_blobs.is_empty() {
+            let count = artifacts::upload(client, &trees, &plan.missing_blobs).await?;
+            if !json(global) {
+                eprintln!("uploaded {count} files");
+            }
+        }
+        match client.post_plan_apply(&plan.id).await {
+            Ok(run) => {
+                follow(client, global, run).await?;
+                break;
+            }
+            Err(client::Error::Refused(problem))
+                if args.yes && attempt < PLANS_MAX && problem.code == "delivery.stale_plan" =>
+            {
+                eprintln!("{}; planning again", problem.message);
+            }
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    Ok(true)
 }
 
 pub(crate) async fn plan(global: &Global, args: PlanArgs, host: &dyn Host) -> Result<ExitCode, Problem> {
