@@ -12,7 +12,7 @@ use anyhow::{Context as _, bail};
 
 use crate::{
     install::{self, SHOP},
-    stage::{self, Stages, cargo, npm, npm_packages, say, target_directory},
+    stage::{self, Stages, build_interface, cargo, npm_packages, say, target_directory},
 };
 
 const SHOP_FOLDER: &str = "examples/shop";
@@ -68,10 +68,7 @@ fn prepare(stages: &mut Stages, args: &Args) -> Option<String> {
         Some(chosen) => chosen.clone(),
         None => stages.run("PostgreSQL and Redis", || Ok(environment(!args.no_install)))?,
     };
-    stages.run("web interface", || {
-        npm_packages("ui")?;
-        stage::run(npm("ui").args(["run", "--silent", "build"]))
-    })?;
+    stages.run("web interface", build_interface)?;
     stages.run("stead (release build)", || {
         stage::run(cargo().args(["build", "--release", "--locked", "--package", "stead"]))
     })?;

@@ -4,7 +4,7 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::{Context as _, bail};
@@ -127,6 +127,30 @@ pub fn npm_packages(folder: &str) -> anyhow::Result<()> {
     run(npm(folder).args(["ci", "--no-progress"]))
 }
 
+/// Builds the interface, unless nothing it is made of changed since: a new build means a new binary too.
+///
+/// # Errors
+/// npm is missing or failed.
+pub fn build_interface() -> anyhow::Result<()> {
+    npm_packages("ui")?;
+    let ui = root().join("ui");
+    let made_of = ["src", "public", "index.html", "package-lock.json", "tsconfig.json", "vite.config.ts"];
+    let changed_at = made_of.iter().filter_map(|part| newest(&ui.join(part))).max();
+    let built_at = ui.join("dist/index.html").metadata().and_then(|about| about.modified()).ok();
+    if built_at.is_some() && built_at > changed_at {
+        say("  ui/dist is current");
+        return Ok(());
+    }
+    run(npm("ui").args(["run", "--silent", "build"]))
+}
+
+/// When a file, or anything in a folder, changed last.
+fn newest(path: &Path) -> Option<SystemTime> {
+    let own = path.metadata().and_then(|about| about.modified()).ok()?;
+    let Ok(entries) = std::fs::read_dir(path) else { return Some(own) };
+    entries.flatten().filter_map(|entry| newest(&entry.path())).chain([own]).max()
+}
+
 /// Runs a command without input; its output is the reader's.
 ///
 /// # Errors
@@ -197,4 +221,39 @@ pub fn which(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&std::env::var_os("PATH")?)
         .map(|folder| folder.join(program))
         .find(|path| path.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_deep_in_a_folder_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("a/b")).unwrap();
+        let before = newest(folder.path()).unwrap();
+        let file = std::fs::File::create(folder.path().join("a/b/c.ts")).unwrap();
+        let later = before + Duration::from_secs(60);
+        file.set_modified(later).unwrap();
+        assert_eq!(newest(folder.path()), Some(later));
+        assert_eq!(newest(&folder.path().join("none")), None);
+    }
+
+    #[test]
+    fn what_failed_is_said_again_at_the_end_and_the_rest_still_runs() {
+        let mut stages = Stages::new();
+        assert_eq!(stages.run("breaks", || -> anyhow::Result<()> { bail!("on purpose") }), None);
+        assert_eq!(stages.run("works", || Ok(7)), Some(7));
+        stages.narrow(Some("wanted".into()));
+        assert_eq!(stages.run("left out", || Ok(7)), None);
+        let why = stages.finish("test").unwrap_err().to_string();
+        assert_eq!(why, "test failed: breaks");
+    }
+
+    #[test]
+    fn a_command_that_fails_keeps_what_it_printed() {
+        let (status, text) = run_and_read(Command::new("sh").args(["-c", "echo one; exit 3"])).unwrap();
+        assert_eq!((status.code(), text.as_str()), (Some(3), "one\n"));
+        assert!(run(&mut Command::new("/no/such/program")).is_err());
+    }
 }

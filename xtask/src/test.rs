@@ -14,7 +14,8 @@ use crate::{
     check,
     install::{self, SHOP, TESTS},
     stage::{
-        self, Stages, cargo, expect_success, npm, npm_packages, run_and_read, say, target_directory, which,
+        self, Stages, build_interface, cargo, expect_success, npm, npm_packages, run_and_read, say,
+        target_directory, which,
     },
 };
 use skips::{Skip, Skips};
@@ -37,7 +38,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut skips = Skips::default();
     say_conditions(is_ci);
     let ready = stages.run("packages", || packages(!args.no_install, &mut skips)).is_some()
-        && stages.run("web interface", build_ui).is_some();
+        && stages.run("web interface", build_interface).is_some();
     if !ready {
         return stages.finish("test");
     }
@@ -88,10 +89,6 @@ fn packages(allowed: bool, skips: &mut Skips) -> anyhow::Result<()> {
     }
     npm_packages("ui")?;
     npm_packages("examples/shop")
-}
-
-fn build_ui() -> anyhow::Result<()> {
-    stage::run(npm("ui").args(["run", "--silent", "build"]))
 }
 
 /// Whether the faster runner is there; the standard one does as well.
