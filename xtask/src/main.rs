@@ -19,6 +19,8 @@ mod spdx;
 mod stage;
 mod test;
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -65,12 +67,22 @@ enum Task {
     Load(load::Args),
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    match run(Cli::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> anyhow::Result<()> {
     // Paths of tasks are relative to the repository, wherever the command was given.
-    if !matches!(std::env::args().nth(1).as_deref(), Some("load")) {
+    if !matches!(task, Task::Load(_)) {
         std::env::set_current_dir(stage::root())?;
     }
-    match Cli::parse().task {
+    match task {
         Task::Bench { name, quick, output } => bench::run(&name, quick, output == "json"),
         Task::Demo(args) => demo::run(&args),
         Task::Test(args) => test::run(&args),
