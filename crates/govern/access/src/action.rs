@@ -23,6 +23,8 @@ pub enum Role {
 #[serde(rename_all = "snake_case")]
 pub enum TokenScope {
     Read,
+    /// Sends metrics; all that a workload or an agent that reports needs.
+    Telemetry,
     Deploy,
     Exec,
     Secrets,
@@ -70,7 +72,7 @@ macro_rules! named {
     };
 }
 named!(Role, "role": Viewer = "viewer", Operator = "operator", Admin = "admin");
-named!(TokenScope, "token scope": Read = "read", Deploy = "deploy", Exec = "exec", Secrets = "secrets",
+named!(TokenScope, "token scope": Read = "read", Telemetry = "telemetry", Deploy = "deploy", Exec = "exec", Secrets = "secrets",
     Access = "access", Machine = "machine");
 
 /// One row of the table.
@@ -118,6 +120,10 @@ actions! {
         "See services, releases, plans, runs, replicas, routes and their figures.";
     ReadLogs "logs.read" Viewer Read Environment
         "Read and follow what workloads print.";
+    ReadMetrics "metrics.read" Viewer Read Tenant
+        "Query metrics, their labels, targets and figures of the store.";
+    WriteMetrics "metrics.write" Operator Telemetry Environment
+        "Send metrics.";
     ReadLedger "ledger.read" Viewer Read Environment
         "Read, follow and export the changes on the ledger.";
     VerifyLedger "ledger.verify" Viewer Read Tenant
@@ -148,6 +154,8 @@ actions! {
         "Set, rotate and remove secrets.";
     DeleteData "data.delete" Admin Machine Environment
         "Delete the data of a need for good.";
+    DeleteMetrics "metrics.delete" Admin Machine Tenant
+        "Delete stored samples for good.";
     ManagePeople "people.manage" Admin Access Tenant
         "Invite people, change their name and role, deactivate them, give them a new sign-in link.";
     ManageTokens "tokens.manage" Admin Access Tenant

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use access::{Action, Authenticated, Credential, Principal, RequestHeaders, Resource, decide};
 use axum::{
     extract::{ConnectInfo, FromRequestParts, MatchedPath, Request, State},
-    http::{HeaderMap, Method, Uri, header, request::Parts},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -14,7 +14,7 @@ use base::{Cause, Class, Ctx, Environment, Problem, Scope};
 use crate::{
     Ports,
     problem::{self, Failure},
-    routes::{self, Gate},
+    routes::{Gate, Surface},
 };
 
 /// Who asks, once let through.
@@ -83,15 +83,30 @@ fn unauthenticated() -> Problem {
         .with_hint("sign in with a link (`stead open`) or send an API token as `Authorization: Bearer`")
 }
 
-/// Lets a request through or answers it. What is logged on the way carries its correlation.
-pub(crate) async fn guard(State(ports): State<Ports>, request: Request, next: Next) -> Response {
-    let correlation = correlation(request.headers());
-    problem::CORRELATION.scope(correlation.clone(), let_in(ports, correlation, request, next)).await
+/// What the gate needs to know: what it asks, and the routes it stands before.
+#[derive(Debug, Clone)]
+pub(crate) struct Guarded {
+    pub(crate) ports: Ports,
+    pub(crate) surface: Surface,
 }
 
-async fn let_in(ports: Ports, correlation: String, mut request: Request, next: Next) -> Response {
+/// Lets a request through or answers it. What is logged on the way carries its correlation.
+pub(crate) async fn guard(State(guarded): State<Guarded>, request: Request, next: Next) -> Response {
+    let correlation = correlation(request.headers());
+    let basic = guarded.surface.basic;
+    let mut response =
+        problem::CORRELATION.scope(correlation.clone(), let_in(guarded, correlation, request, next)).await;
+    if basic && response.status() == StatusCode::UNAUTHORIZED {
+        let ask = HeaderValue::from_static("Basic realm=\"stead\"");
+        response.headers_mut().append(header::WWW_AUTHENTICATE, ask);
+    }
+    response
+}
+
+async fn let_in(guarded: Guarded, correlation: String, mut request: Request, next: Next) -> Response {
+    let Guarded { ports, surface } = guarded;
     let matched = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    let Some(gate) = matched.as_deref().and_then(|path| routes::gate(request.method(), path)) else {
+    let Some(gate) = matched.as_deref().and_then(|path| surface.gate(request.method(), path)) else {
         return Failure(Problem::new(
             Class::Denied,
             "access.no_rule",
@@ -106,6 +121,7 @@ async fn let_in(ports: Ports, correlation: String, mut request: Request, next: N
     let (method, uri, headers) = (request.method().clone(), request.uri().clone(), request.headers().clone());
     match authorize(&ports, &method, &uri, &headers, correlation, action).await {
         Ok(caller) => {
+            request.extensions_mut().insert(caller.ctx.clone());
             request.extensions_mut().insert(caller);
             next.run(request).await
         }

@@ -23,6 +23,8 @@ use delivery_api::Delivery;
 use futures_util::{future::BoxFuture, stream::BoxStream};
 
 pub use openapi::openapi;
+pub use problem::Failure;
+pub use routes::{Gate, Route, Surface, guarded};
 
 /// Where the API is mounted.
 pub const PREFIX: &str = "/api/stead/v1";

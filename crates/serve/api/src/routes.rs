@@ -86,12 +86,27 @@ table! {
     "POST" "/machine/upgrade" Needs(Action::Upgrade), post(h::machine::upgrade);
 }
 
-/// The rule for a request, by method and matched path. HEAD follows GET.
-#[must_use]
-pub fn gate(method: &Method, matched: &str) -> Option<Gate> {
-    let path = matched.strip_prefix(PREFIX)?;
-    let method = if *method == Method::HEAD { "GET" } else { method.as_str() };
-    TABLE.iter().find(|route| route.method == method && route.path == path).map(|route| route.gate)
+/// Routes under one prefix and what each needs: the API itself, or a surface that speaks as another
+/// product does (`/prometheus`).
+#[derive(Debug, Clone, Copy)]
+pub struct Surface {
+    pub prefix: &'static str,
+    pub table: &'static [Route],
+    /// Clients of other products know a password and no bearer token: a refusal asks for one.
+    pub basic: bool,
+}
+
+/// Stead's own API.
+pub const API: Surface = Surface { prefix: PREFIX, table: TABLE, basic: false };
+
+impl Surface {
+    /// The rule for a request, by method and matched path. HEAD follows GET.
+    #[must_use]
+    pub fn gate(&self, method: &Method, matched: &str) -> Option<Gate> {
+        let path = matched.strip_prefix(self.prefix)?;
+        let method = if *method == Method::HEAD { "GET" } else { method.as_str() };
+        self.table.iter().find(|route| route.method == method && route.path == path).map(|route| route.gate)
+    }
 }
 
 /// What a body may be; `/artifacts` is a stream that is never held whole.
@@ -109,7 +124,18 @@ pub(crate) fn router(ports: Ports) -> Router {
         let limited = handler.layer(DefaultBodyLimit::max(body_bytes_max(path)));
         router = router.route(&format!("{PREFIX}{path}"), limited);
     }
-    router.route_layer(middleware::from_fn_with_state(ports.clone(), gate::guard)).with_state(ports)
+    guarded(&ports, API, router).with_state(ports)
+}
+
+/// `router`, whose paths begin with the surface's prefix, behind the gate. Its handlers find who asks
+/// as [`gate::Caller`] and [`base::Ctx`] among the extensions of the request.
+pub fn guarded<S: Clone + Send + Sync + 'static>(
+    ports: &Ports,
+    surface: Surface,
+    router: Router<S>,
+) -> Router<S> {
+    let guarded = gate::Guarded { ports: ports.clone(), surface };
+    router.route_layer(middleware::from_fn_with_state(guarded, gate::guard))
 }
 
 #[cfg(test)]

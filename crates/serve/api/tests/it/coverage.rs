@@ -177,7 +177,10 @@ async fn a_method_or_path_without_a_row_is_closed() {
             Gate::Open => None,
         })
         .collect();
-    let unnamed: Vec<_> = Action::ALL.iter().filter(|action| !named.contains(action)).collect();
+    // The surface that speaks as Prometheus does has a table of its own.
+    let elsewhere = [Action::ReadMetrics, Action::WriteMetrics, Action::DeleteMetrics];
+    let unnamed: Vec<_> =
+        Action::ALL.iter().filter(|action| !named.contains(action) && !elsewhere.contains(action)).collect();
     let asked_within =
         [Action::Remove, Action::DeleteData, Action::ManageTokens, Action::RotateKeys, Action::Restore];
     assert_eq!(unnamed, asked_within.iter().collect::<Vec<_>>());
