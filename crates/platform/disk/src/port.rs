@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    io::{Read, Write},
+    io::{self, Read, Write},
     os::fd::BorrowedFd,
     path::{Component, Path},
 };
@@ -61,8 +61,15 @@ pub enum Sync<'a> {
     All,
 }
 
-/// A file to read.
-pub trait Source: Read + Send {
+/// A file to read, from where reading has come to or from any place.
+pub trait Source: Read + Send + std::marker::Sync {
+    /// Reads at `offset` without moving where [`Read`] goes on; fills less only at the end of the
+    /// file.
+    ///
+    /// # Errors
+    /// What the system answers.
+    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize>;
+
     /// The descriptor where there is one, for copies that the file system makes itself.
     fn fd(&self) -> Option<BorrowedFd<'_>> {
         None

@@ -115,7 +115,15 @@ impl Read for SimulatedSource {
         self.0.read(into)
     }
 }
-impl Source for SimulatedSource {}
+impl Source for SimulatedSource {
+    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
+        let content = self.0.get_ref();
+        let from = usize::try_from(offset).unwrap_or(usize::MAX).min(content.len());
+        let count = into.len().min(content.len() - from);
+        into[..count].copy_from_slice(&content[from..from + count]);
+        Ok(count)
+    }
+}
 
 struct SimulatedSink {
     disk: SimulatedDisk,

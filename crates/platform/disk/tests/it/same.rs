@@ -56,6 +56,21 @@ fn appending_goes_on_where_it_ended() {
 }
 
 #[test]
+fn any_place_of_a_file_is_read_without_moving_where_reading_goes_on() {
+    both(|disk| {
+        disk.create(Path::new("f"), Create::PRIVATE).unwrap().write_all(b"0123456789").unwrap();
+        let mut source = disk.open(Path::new("f")).unwrap();
+        let mut into = [0; 4];
+        assert_eq!(source.read_at(&mut into, 3).unwrap(), 4);
+        assert_eq!(&into, b"3456");
+        assert_eq!(source.read_at(&mut into, 8).unwrap(), 2, "the end is there");
+        assert_eq!(source.read_at(&mut into, 99).unwrap(), 0);
+        source.read_exact(&mut into).unwrap();
+        assert_eq!(&into, b"0123");
+    });
+}
+
+#[test]
 fn lists_are_sorted_and_syncs_take_folders() {
     both(|disk| {
         create_dirs(disk, Path::new("x/y/z"), 0o700).unwrap();
