@@ -289,7 +289,7 @@ fn is_encoded(bytes: &[u8]) -> bool {
     let mut iter = Iter { rest: bytes };
     let mut before: Option<&str> = None;
     let mut canonical = Vec::with_capacity(bytes.len());
-    while let Some(label) = iter.next() {
+    for label in iter.by_ref() {
         if label.value.is_empty()
             || label.name.is_empty()
             || before.is_some_and(|before| before >= label.name)

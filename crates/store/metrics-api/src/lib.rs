@@ -29,8 +29,8 @@ pub use histogram::{CounterReset, Histogram, MAX_SCHEMA, MIN_SCHEMA, NHCB_SCHEMA
 pub use labels::{Label, Labels, LabelsBuilder, METRIC_NAME, SeriesId};
 pub use matcher::{MatchOp, Matcher, REGEX_SIZE_BYTES_MAX};
 pub use read::{
-    CardinalityEntry, CardinalityReport, Exemplar, LabelQuery, Reader, Select, SeriesExemplars, SeriesReader,
-    SeriesSet, TimeRange,
+    Answer, CardinalityEntry, CardinalityReport, Exemplar, LabelQuery, Reader, Select, SeriesExemplars,
+    SeriesReader, SeriesSet, TimeRange,
 };
 pub use sample::{STALE_NAN_BITS, Samples, is_stale, stale_nan};
 pub use write::{Appended, Metadata, MetricType, Refusal, RefusalKind, Row, WriteBatch, Writer};

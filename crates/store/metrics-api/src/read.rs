@@ -40,6 +40,9 @@ pub struct Select {
     pub range: TimeRange,
 }
 
+/// What a port answers, later.
+pub type Answer<'a, T> = BoxFuture<'a, Result<T>>;
+
 /// Answers questions about what was taken in.
 pub trait Reader: Send + Sync + fmt::Debug {
     /// The series of `select`, in no order, each once. Samples are read later, one series at a time,
@@ -55,7 +58,7 @@ pub trait Reader: Send + Sync + fmt::Debug {
         tenant: &'a Tenant,
         select: &'a Select,
         budget: &'a Arc<Budget>,
-    ) -> BoxFuture<'a, Result<SeriesSet>>;
+    ) -> Answer<'a, SeriesSet>;
 
     /// Names of labels in order, of series that meet any of the matcher sets (no set: all series).
     fn label_names<'a>(
@@ -63,7 +66,7 @@ pub trait Reader: Send + Sync + fmt::Debug {
         tenant: &'a Tenant,
         query: &'a LabelQuery,
         budget: &'a Arc<Budget>,
-    ) -> BoxFuture<'a, Result<Vec<String>>>;
+    ) -> Answer<'a, Vec<String>>;
 
     /// Values of one label in order, otherwise as [`Reader::label_names`].
     fn label_values<'a>(
@@ -72,7 +75,7 @@ pub trait Reader: Send + Sync + fmt::Debug {
         name: &'a str,
         query: &'a LabelQuery,
         budget: &'a Arc<Budget>,
-    ) -> BoxFuture<'a, Result<Vec<String>>>;
+    ) -> Answer<'a, Vec<String>>;
 
     /// Labels of series that meet any of the matcher sets and have samples in the range, in order.
     fn series<'a>(
@@ -80,28 +83,25 @@ pub trait Reader: Send + Sync + fmt::Debug {
         tenant: &'a Tenant,
         query: &'a LabelQuery,
         budget: &'a Arc<Budget>,
-    ) -> BoxFuture<'a, Result<Vec<Labels>>>;
+    ) -> Answer<'a, Vec<Labels>>;
 
     /// What was said of metrics, by name in order; of one metric when `metric` is given.
     fn metadata<'a>(
         &'a self,
         tenant: &'a Tenant,
         metric: Option<&'a str>,
-    ) -> BoxFuture<'a, Result<Vec<(String, Vec<Metadata>)>>>;
+    ) -> Answer<'a, Vec<(String, Vec<Metadata>)>>;
 
     /// Exemplars of the series that meet any of the matcher sets, each series' in order of time.
-    fn exemplars<'a>(
-        &'a self,
-        tenant: &'a Tenant,
-        query: &'a LabelQuery,
-    ) -> BoxFuture<'a, Result<Vec<SeriesExemplars>>>;
+    fn exemplars<'a>(&'a self, tenant: &'a Tenant, query: &'a LabelQuery)
+    -> Answer<'a, Vec<SeriesExemplars>>;
 
     /// What makes the number of series, the `top` largest of each kind.
-    fn cardinality<'a>(&'a self, tenant: &'a Tenant, top: usize) -> BoxFuture<'a, Result<CardinalityReport>>;
+    fn cardinality<'a>(&'a self, tenant: &'a Tenant, top: usize) -> Answer<'a, CardinalityReport>;
 
     /// Marks the samples of the series that meet any of the matcher sets in the range as deleted;
     /// they are gone from answers when this returns. Says how many series were touched.
-    fn delete<'a>(&'a self, tenant: &'a Tenant, query: &'a LabelQuery) -> BoxFuture<'a, Result<u64>>;
+    fn delete<'a>(&'a self, tenant: &'a Tenant, query: &'a LabelQuery) -> Answer<'a, u64>;
 }
 
 /// Which series a question about labels is about.

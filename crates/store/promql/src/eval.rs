@@ -1,0 +1,1 @@
+//! Evaluation of a tree over the metrics port.

@@ -1,0 +1,21 @@
+//! PromQL as Prometheus 3 has it: text to tree, tree to text, and tree to values.
+//!
+//! - [`parse`] reads an expression into the tree of [`ast`], checks its types, and says every
+//!   mistake with its place. [`function`] is the table of functions it knows.
+//! - The tree prints itself (`Display`), so that what is printed reads back as the same tree.
+//! - [`eval`] computes values of a tree over [`metrics_api::Reader`].
+//!
+//! It stores nothing and knows no HTTP. The language is upstream's (`prometheus/prometheus`,
+//! `promql/parser`), written anew from its grammar; where the two differ on what is accepted, this
+//! crate is wrong.
+
+#![forbid(unsafe_code)]
+
+pub mod ast;
+pub mod eval;
+pub mod function;
+pub mod parse;
+
+pub use ast::Expr;
+pub use function::Function;
+pub use parse::{ParseError, ParseErrors, parse};
