@@ -1,0 +1,5 @@
+//! What the receivers make of what clients send.
+
+mod conformance;
+mod expositions;
+mod message;
