@@ -1,0 +1,1 @@
+//! Journal, head, recovery, compaction and the ports over them.
