@@ -175,6 +175,13 @@ export const change = {
         body: why ? { why } : {},
       }),
     ),
+  planRotation: (environment: string, service: string, need: string) =>
+    take(
+      api.POST("/api/stead/v1/plans", {
+        params: { query: { environment } },
+        body: { source: { project: "" }, documents: [], rotation: { service, need } },
+      }),
+    ),
   apply: (environment: string, id: string) =>
     take(api.POST("/api/stead/v1/plans/{id}/apply", { params: { path: { id }, query: { environment } } })),
   cancel: (environment: string, id: string) =>

@@ -1616,6 +1616,11 @@ export interface components {
             target: string;
             /** @description Names of the environment variables it arrives in, never their values. */
             environment: string[];
+            /**
+             * Format: int64
+             * @description Version of the password that it is given, for a need that has one.
+             */
+            password_version?: number | null;
         };
         /** @description A hint that something changed; what it is now is read from its own route. */
         Change: {
@@ -1946,6 +1951,13 @@ export interface components {
         ReplicaState: "starting" | "ready" | "not_ready" | "stopping" | "exited" | "lost";
         /** @enum {string} */
         Role: "viewer" | "operator" | "admin";
+        /** @description Asks for a new password of a platform service. It goes alone in a submission. */
+        Rotation: {
+            /** @description The service whose need it is. */
+            service: string;
+            /** @description The need as the service's file names it; may be left out when there is only one. */
+            need?: string | null;
+        };
         /** @description A plan being carried out. */
         Run: {
             id: string;
@@ -2094,6 +2106,8 @@ export interface components {
             warnings?: string[];
             /** @description Data is deleted for good, which takes a right of its own. */
             deletes_data?: boolean;
+            /** @description Credentials are made anew, which takes the right to manage secrets. */
+            rotates_credentials?: boolean;
         };
         /** @enum {string} */
         StepState: "waiting" | "running" | "retrying" | "done" | "failed" | "undone" | "skipped" | "parked";
@@ -2106,6 +2120,7 @@ export interface components {
                 [key: string]: components["schemas"]["ArtifactTree"];
             };
             removal?: null | components["schemas"]["Removal"];
+            rotation?: null | components["schemas"]["Rotation"];
         };
         Summary: {
             /** Format: int32 */

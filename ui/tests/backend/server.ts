@@ -3,7 +3,9 @@ import { readFile } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { extname, join, normalize } from "node:path";
-import { iso, World, type All } from "./world";
+import { iso, type All } from "./basics";
+import { apply, rotate } from "./plans";
+import { World } from "./world";
 
 /** Stands in for `/api/stead/v1` in the tests of the pages. It keeps the rules that pages depend on. */
 
@@ -96,11 +98,15 @@ export async function startBackend(options: { empty?: boolean; port?: number; no
         .filter((line) => line.text.toLowerCase().includes((query.get("contains") ?? "").toLowerCase()) && (!query.get("replica") || line.replica === query.get("replica"))),
     "GET /map": ({ query }) => (elsewhere(query) ? { nodes: [], edges: [] } : world.map()),
     "GET /plans": () => world.plans,
+    "POST /plans": (call) => {
+      const rotation = need((call.body as unknown as All["Submission"]).rotation ?? undefined, "the rotation");
+      return rotate(world, rotation.service, rotation.need ?? "", actor(call));
+    },
     "GET /plans/*": ({ parts }) => need(world.plans.find((plan) => plan.id === parts[1]), `plan ${parts[1]}`),
     "POST /plans/*/apply": (call) => {
       const plan = need(world.plans.find((each) => each.id === call.parts[1]), "the plan");
       if (plan.state === "stale") throw new Refusal(409, "plan.stale", "what the plan was made from has changed since", "Make a new one: stead plan PATH");
-      return world.apply(plan, actor(call));
+      return apply(world, plan, actor(call));
     },
     "GET /runs": () => world.runs,
     "GET /runs/*": ({ parts }) => need(world.runs.find((run) => run.id === parts[1]), `run ${parts[1]}`),

@@ -1,29 +1,9 @@
-import type { Schemas } from "../../src/api/client";
+import { fillAccess, fillSecrets } from "./access";
+import { HOUR, iso, longId, MINUTE, random, replicaId, type All } from "./basics";
+import { fillEvents } from "./ledger";
+import { fillPlans } from "./plans";
 
 /** A shop on a good day: made-up data in the shape of the real API. A test double, never shipped. */
-
-export type All = Schemas;
-const MINUTE = 60_000;
-const HOUR = 60 * MINUTE;
-
-export const iso = (ms: number): string => new Date(ms).toISOString();
-
-/** The same numbers each time, so that screenshots can be compared. */
-export function random(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state * 1664525 + 1013904223) >>> 0;
-    return state / 2 ** 32;
-  };
-}
-
-/** A prefix and 32 hexadecimal digits, as Stead makes them. */
-export function longId(prefix: string, seed: number): string {
-  const next = random(seed * 2654435761 + prefix.length);
-  next();
-  return `${prefix}_0197f2c4a0${Array.from({ length: 22 }, () => Math.floor(next() * 16).toString(16)).join("")}`;
-}
-const replicaId = (name: string, at: number): string => longId("rep", name.length * 131 + name.charCodeAt(1) * 7 + at);
 
 interface Thing {
   name: string;
@@ -91,11 +71,11 @@ export class World {
   constructor(readonly now: () => number, empty = false) {
     this.born = now();
     this.things = empty ? [] : structuredClone(THINGS);
-    this.fillAccess();
+    fillAccess(this);
     if (!empty) {
-      this.fillSecrets();
-      this.fillPlans();
-      this.fillEvents();
+      fillSecrets(this);
+      fillPlans(this);
+      fillEvents(this);
     } else {
       this.record("access", "user:per_per_owner", "stead.person.invited.v1", "system:delivery", "the first start makes an owner", { after: { name: "ines", role: "admin" } });
     }
@@ -117,7 +97,7 @@ export class World {
 
   // Services ------------------------------------------------------------------------------------
 
-  private source(at: number, which = 0): All["Source"] {
+  source(at: number, which = 0): All["Source"] {
     return {
       project: "/srv/shop",
       repository: "https://git.example/shop/shop.git",
@@ -362,159 +342,6 @@ export class World {
     return Array.from({ length: tail }, (_, at) => this.logLine(name, (end - tail + at) * 350, end - tail + at));
   }
 
-  // Plans and runs ------------------------------------------------------------------------------
-
-  private summary(steps: All["Step"][]): All["Summary"] {
-    const of = (action: All["Action"]) => steps.filter((step) => step.action === action).length;
-    return { create: of("create"), change: of("change"), replace: of("replace"), remove: of("remove"), keep: of("keep") };
-  }
-
-  private plan(id: string, back: number, state: All["PlanState"], which: number, steps: All["Step"][], more: Partial<All["Plan"]> = {}): All["Plan"] {
-    return {
-      id,
-      environment: "default",
-      state,
-      created_at: iso(this.born - back),
-      created_by: which === 1 ? "user:per_jonas" : "user:per_ines",
-      source: this.source(this.born - back, which),
-      steps,
-      summary: this.summary(steps),
-      warnings: [],
-      missing_blobs: [],
-      ...more,
-    };
-  }
-
-  private fillPlans(): void {
-    const keep = (subject: string): All["Step"] => ({ subject, action: "keep", why: "nothing differs", changes: [], after: [], warnings: [] });
-    const open: All["Step"][] = [
-      { subject: "need/recommend.cache", action: "create", why: "recommend needs a Redis that does not exist", changes: [], after: [], warnings: [] },
-      {
-        subject: "service/recommend",
-        action: "create",
-        why: "it stands in recommend/stead.yaml and does not run yet",
-        changes: [
-          { path: "run.command", after: ["node", "src/server.js"] },
-          { path: "run.replicas", after: 2 },
-          { path: "tier", after: "standard" },
-        ],
-        after: ["need/recommend.cache"],
-        warnings: [],
-      },
-      {
-        subject: "service/web",
-        action: "change",
-        why: "its definition and its files differ",
-        changes: [
-          { path: "artifact", before: "sha256:3fa9c1d27be4", after: "sha256:b04e77d1903c" },
-          { path: "run.replicas", before: 3, after: 4 },
-          { path: "run.environment.FEATURE_RECOMMEND", after: "on" },
-          { path: "needs.recommend", after: { service: "recommend" } },
-        ],
-        after: ["service/recommend"],
-        warnings: [],
-      },
-      {
-        subject: "service/checkout",
-        action: "replace",
-        why: "its user changes, which a running process cannot",
-        changes: [{ path: "run.user", before: "stead-1004", after: "checkout" }],
-        after: [],
-        warnings: ["the new replica takes over before the old one goes; no request is dropped"],
-      },
-      {
-        subject: "service/banner",
-        action: "remove",
-        why: "it no longer stands in any stead.yaml of this project",
-        changes: [],
-        after: [],
-        warnings: ["its 3 files of data under /srv/shop/banner stay where they are"],
-      },
-      keep("service/catalog"),
-      keep("service/cart"),
-      keep("service/payments"),
-      keep("need/catalog.db"),
-      keep("need/cart.cache"),
-    ];
-    const steps = (names: [string, All["StepState"], string?][]): All["RunStep"][] => names.map(([name, state, message]) => ({ name, state, attempts: state === "waiting" ? 0 : 1, ...(message ? { message } : {}) }));
-    this.plans = [
-      this.plan("pln_open", 4 * MINUTE, "open", 0, open, { warnings: ["the working tree of /srv/shop had changes that are in no commit"], source: { ...this.source(this.born, 0), dirty: true } }),
-      this.plan("pln_done", 26 * MINUTE, "applied", 0, [{ ...open[2]!, changes: [{ path: "artifact", before: "sha256:11c0", after: "sha256:3fa9" }] }, keep("service/cart")], { run: "run_done" }),
-      this.plan("pln_failed", 3.2 * HOUR, "applied", 2, [{ ...open[2]!, changes: [{ path: "run.environment.CACHE_TTL", before: "30s", after: "" }] }], { run: "run_failed" }),
-      this.plan("pln_stale", 5 * HOUR, "stale", 1, [{ ...open[3]! }]),
-      ...Array.from({ length: 8 }, (_, at) => this.plan(`pln_old${at}`, (20 + at * 9) * HOUR, "applied", at % 2, [{ ...open[2]!, changes: [] }], { run: "run_done" })),
-    ];
-    this.runs = [
-      {
-        id: "run_done",
-        plan: "pln_done",
-        state: "done",
-        started_at: iso(this.born - 26 * MINUTE),
-        ended_at: iso(this.born - 26 * MINUTE + 9_400),
-        started_by: "user:per_ines",
-        steps: steps([["pin the artifact of web", "done"], ["start web release 14", "done", "3 of 3 replicas ready"], ["move the traffic of web", "done"], ["stop web release 12", "done"]]),
-      },
-      {
-        id: "run_failed",
-        plan: "pln_failed",
-        state: "undone",
-        started_at: iso(this.born - 3.2 * HOUR),
-        ended_at: iso(this.born - 3.2 * HOUR + 71_000),
-        started_by: "user:per_mei",
-        problem: "web release 13 never became ready: GET /healthz answered 500 for 60 s (TypeError: Cannot read properties of undefined, reading 'ttl')",
-        steps: steps([
-          ["pin the artifact of web", "done"],
-          ["start web release 13", "failed", "readiness failed 12 times; last answer 500"],
-          ["stop web release 13", "done", "the new replicas were stopped"],
-          ["move the traffic of web", "skipped"],
-          ["stop web release 12", "skipped", "it kept serving all the time"],
-        ]),
-      },
-    ];
-  }
-
-  apply(plan: All["Plan"], actor: string): All["Run"] {
-    const known = this.runs.find((run) => run.id === plan.run);
-    if (known) return known;
-    const run: All["Run"] = {
-      id: this.id("run"),
-      plan: plan.id,
-      state: "running",
-      started_at: iso(this.now()),
-      started_by: actor,
-      steps: plan.steps
-        .filter((step) => step.action !== "keep")
-        .flatMap((step) => (step.action === "remove" ? [`stop ${step.subject}`] : [`start ${step.subject}`, `move the traffic of ${step.subject}`]))
-        .map((name) => ({ name, state: "waiting" as const, attempts: 0 })),
-    };
-    plan.state = "applied";
-    plan.run = run.id;
-    this.runs.unshift(run);
-    this.record("delivery", `plan/${plan.id}`, "stead.plan.applied.v1", actor, "applied from the UI", { after: { run: run.id } });
-    this.announce("plan", plan.id);
-    let at = 0;
-    const timer = setInterval(() => {
-      const before = run.steps[at - 1];
-      if (before) before.state = "done";
-      const step = run.steps[at];
-      if (run.state !== "running") clearInterval(timer);
-      else if (step) {
-        step.state = "running";
-        step.attempts = 1;
-        step.message = "waiting until it is ready";
-        at += 1;
-      } else {
-        run.state = "done";
-        run.ended_at = iso(this.now());
-        for (const each of run.steps) delete each.message;
-        clearInterval(timer);
-      }
-      this.announce("run", run.id);
-    }, 400);
-    timer.unref();
-    return run;
-  }
-
   // Ledger --------------------------------------------------------------------------------------
 
   record(_area: string, subject: string, kind: string, actor: string, why: string, body: unknown, back = 0, cause?: All["Event"]): All["Event"] {
@@ -536,71 +363,5 @@ export class World {
     this.events.push(event);
     this.announce("event", id);
     return event;
-  }
-
-  private fillEvents(): void {
-    const days = 24 * HOUR;
-    for (let at = 70; at > 0; at -= 1) {
-      const name = ["web", "catalog", "cart", "checkout"][at % 4]!;
-      const back = 2 * days + at * 2.3 * HOUR;
-      const actor = at % 3 === 0 ? "user:per_jonas" : "token:tok_ci";
-      const planned = this.record("d", `plan/pln_old${at}`, "stead.plan.created.v1", actor, `${name}: its files differ`, { after: { change: 1 } }, back);
-      this.record("d", `svc_${name}`, "stead.release.created.v1", actor, "its files differ", { before: { artifact: `sha256:${at}aa0` }, after: { artifact: `sha256:${at}bb1` } }, back - 20_000, planned);
-    }
-    const p = this.record("d", "plan/pln_failed", "stead.plan.created.v1", "user:per_mei", "web: run.environment.CACHE_TTL differs", { after: { change: 1, keep: 5 } }, 3.3 * HOUR);
-    const a = this.record("d", "plan/pln_failed", "stead.plan.applied.v1", "user:per_mei", "applied from the terminal", { after: { run: "run_failed" } }, 3.2 * HOUR, p);
-    const r = this.record("d", "svc_web", "stead.release.created.v1", "user:per_mei", "its definition differs", { before: { run: { replicas: 3, environment: { NODE_ENV: "production", CACHE_TTL: "30s" } } }, after: { run: { replicas: 3, environment: { NODE_ENV: "production", CACHE_TTL: "" } } } }, 3.19 * HOUR, a);
-    this.record("d", "svc_web", "stead.release.restored.v1", "system:delivery", "release 13 never became ready: GET /healthz answered 500 for 60 s", { before: { release: 13 }, after: { release: 12 }, evidence: { readiness_failures: 12, last_status: 500 } }, 3.18 * HOUR, r);
-    this.record("s", "secret/payment-provider-key", "stead.secret.set.v1", "user:per_ines", "the provider asked for a new key", { before: { version: 2 }, after: { version: 3 } }, 2 * HOUR);
-    const q = this.record("d", "plan/pln_done", "stead.plan.created.v1", "user:per_ines", "web: its files differ", { after: { change: 1, keep: 5 } }, 27 * MINUTE);
-    const b = this.record("d", "plan/pln_done", "stead.plan.applied.v1", "user:per_ines", "applied from the UI", { after: { run: "run_done" } }, 26.2 * MINUTE, q);
-    this.record("d", "svc_web", "stead.release.created.v1", "user:per_ines", "its files differ", { before: { artifact: "sha256:11c0d5", number: 12 }, after: { artifact: "sha256:3fa9c1", number: 14 } }, 26 * MINUTE, b);
-    const e = this.record("d", "svc_payments", "stead.replica.exited.v1", "system:delivery", "a replica ended with exit code 3", { after: { replica: replicaId("payments", 1), code: 3, oom: false } }, 9 * MINUTE);
-    this.record("d", "svc_payments", "stead.service.degraded.v1", "system:delivery", "1 of 2 replicas is ready", { before: { health: "healthy" }, after: { health: "degraded" }, evidence: { exits: 4, window_seconds: 600 } }, 8.9 * MINUTE, e);
-    this.record("d", "plan/pln_open", "stead.plan.created.v1", "user:per_ines", "recommend is new, web changes", { after: { create: 2, change: 1, replace: 1, remove: 1, keep: 5 } }, 4 * MINUTE);
-  }
-
-  // Secrets and access --------------------------------------------------------------------------
-
-  private fillSecrets(): void {
-    const secret = (name: string, version: number, back: number, by: string, generated: boolean, used_by: string[]): All["Secret"] => ({ name, version, updated_at: iso(this.born - back), updated_by: by, generated, used_by });
-    this.secrets = [
-      secret("payment-provider-key", 3, 2 * HOUR, "user:per_ines", false, ["payments"]),
-      secret("session-signing-key", 1, 40 * 24 * HOUR, "user:per_jonas", false, ["web", "checkout"]),
-      secret("smtp-password", 2, 12 * 24 * HOUR, "user:per_jonas", false, []),
-      secret("catalog.db/password", 4, 9 * 24 * HOUR, "system:delivery", true, ["catalog"]),
-      secret("checkout.db/password", 4, 9 * 24 * HOUR, "system:delivery", true, ["checkout", "nightly-report"]),
-      secret("cart.cache/password", 1, 40 * 24 * HOUR, "system:delivery", true, ["cart"]),
-    ];
-  }
-
-  private fillAccess(): void {
-    const person = (id: string, name: string, role: All["Role"], active: boolean, password: boolean, seen?: number): All["Person"] => ({
-      id,
-      name,
-      role,
-      active,
-      password,
-      created_at: iso(this.born - 41 * 24 * HOUR),
-      ...(seen !== undefined ? { last_seen_at: iso(this.born - seen) } : {}),
-    });
-    this.people = [
-      person("per_ines", "ines", "admin", true, true, 30_000),
-      person("per_jonas", "jonas", "operator", true, true, 3 * HOUR),
-      person("per_mei", "mei", "operator", true, false, 26 * HOUR),
-      person("per_audit", "auditor", "viewer", true, false),
-      person("per_kofi", "kofi", "operator", false, true, 30 * 24 * HOUR),
-    ];
-    const token = (id: string, name: string, scopes: string[], days: number, used?: number): All["Token"] => ({
-      id,
-      name,
-      scopes,
-      environments: id === "tok_ci" ? ["default"] : [],
-      created_at: iso(this.born - 30 * 24 * HOUR),
-      created_by: "user:per_ines",
-      expires_at: iso(this.born + days * 24 * HOUR),
-      ...(used !== undefined ? { last_used_at: iso(this.born - used) } : {}),
-    });
-    this.tokens = [token("tok_ci", "ci", ["read", "deploy"], 60, 26 * MINUTE), token("tok_dash", "wall-dashboard", ["read"], 5, 40_000), token("tok_old", "old-script", ["read", "secrets"], -3)];
   }
 }

@@ -39,6 +39,18 @@ test("scale previews the difference and warns when nobody would answer", async (
   expect(backend.world.find("web")?.wanted).toBe(5);
 });
 
+test("a new password is a plan that is read first and applied there", async ({ signedIn: page, backend }) => {
+  await page.goto("/services/checkout.db");
+  await page.getByRole("button", { name: "New password" }).click();
+  await expect(page).toHaveURL(/\/plans\//);
+  await expect(page.getByText("the old one works until every replica has the new one")).toBeVisible();
+  await expect(page.getByText("its replicas are replaced in turn")).toBeVisible();
+  expect(backend.world.runs.some((run) => run.plan === backend.world.plans[0]?.id)).toBe(false);
+  await page.getByRole("button", { name: "Apply" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Apply" }).click();
+  await expect.poll(() => backend.world.plans[0]?.state).toBe("applied");
+});
+
 test("a refused change keeps the dialog and says why", async ({ signedIn: page, backend }) => {
   await page.goto("/services/web");
   await page.getByRole("button", { name: "Restart" }).click();

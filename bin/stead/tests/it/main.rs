@@ -17,6 +17,7 @@ mod ledger;
 mod load;
 mod needs;
 mod releases;
+mod rotation;
 mod round_trip;
 mod secrets;
 mod upgrade;

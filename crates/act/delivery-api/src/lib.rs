@@ -10,8 +10,8 @@ pub mod service;
 pub mod traffic;
 
 pub use plan::{
-    Action, ArtifactFile, ArtifactTree, Document, FieldChange, Plan, PlanState, Removal, Source, Step,
-    Submission, Summary,
+    Action, ArtifactFile, ArtifactTree, Document, FieldChange, Plan, PlanState, Removal, Rotation, Source,
+    Step, Submission, Summary,
 };
 pub use port::Delivery;
 pub use service::{

@@ -65,6 +65,18 @@ pub struct Submission {
     pub artifacts: BTreeMap<String, ArtifactTree>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removal: Option<Removal>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<Rotation>,
+}
+
+/// Asks for a new password of a platform service. It goes alone in a submission.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Rotation {
+    /// The service whose need it is.
+    pub service: String,
+    /// The need as the service's file names it; may be left out when there is only one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub need: Option<String>,
 }
 
 /// Asks for services to be taken down.
@@ -119,6 +131,9 @@ pub struct Step {
     /// Data is deleted for good, which takes a right of its own.
     #[serde(default, skip_serializing_if = "is_no")]
     pub deletes_data: bool,
+    /// Credentials are made anew, which takes the right to manage secrets.
+    #[serde(default, skip_serializing_if = "is_no")]
+    pub rotates_credentials: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]

@@ -105,6 +105,9 @@ pub struct Binding {
     pub target: String,
     /// Names of the environment variables it arrives in, never their values.
     pub environment: Vec<String>,
+    /// Version of the password that it is given, for a need that has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_version: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]

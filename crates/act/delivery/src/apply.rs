@@ -7,6 +7,7 @@
 mod provide;
 mod release;
 mod remove;
+mod rotate;
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -63,7 +64,18 @@ pub fn definition(record: &PlanRecord, cause: &EventId) -> Definition {
     let steps = record
         .work
         .iter()
-        .map(|work| {
+        .flat_map(|work| {
+            if let Work::Rotate { name, belongs_to, need, release } = work {
+                let turn = rotate::Turn {
+                    name: name.clone(),
+                    service: belongs_to.clone(),
+                    need: need.clone(),
+                    release: release.clone(),
+                    source: record.plan.source.clone(),
+                    cause: cause.clone(),
+                };
+                return rotate::steps(&turn);
+            }
             let name = step_name(work);
             let after: Vec<String> = record
                 .plan
@@ -78,13 +90,13 @@ pub fn definition(record: &PlanRecord, cause: &EventId) -> Definition {
                 Work::Provide { .. } => PROVIDE,
                 Work::Release { .. } => RELEASE,
                 Work::Update { .. } => UPDATE,
-                Work::Remove { .. } => REMOVE,
+                Work::Remove { .. } | Work::Rotate { .. } => REMOVE,
             };
             let call = Call::new(handler, VERSION, serde_json::to_value(input).unwrap_or_default())
                 .retry(Retry { attempts_max: 3, backoff_first_ms: 500, backoff_max_ms: 5_000 })
                 .timeout_ms(STEP_TIME_MS);
             let step = StepDef::call(name, Mode::Idempotent, call).after(after);
-            match work {
+            vec![match work {
                 Work::Release { name, .. } | Work::Update { name, .. } => {
                     let release = match work {
                         Work::Release { release, .. } => Some(release.clone()),
@@ -96,14 +108,14 @@ pub fn definition(record: &PlanRecord, cause: &EventId) -> Definition {
                     step.compensate(undo)
                 }
                 _ => step,
-            }
+            }]
         })
         .collect();
     Definition { name: "apply-plan".into(), steps }
 }
 
 fn step_name(work: &Work) -> String {
-    let platform = matches!(work, Work::Provide { .. });
+    let platform = matches!(work, Work::Provide { .. } | Work::Rotate { .. });
     match work {
         // A removal's subject depends on what is removed, which the plan's step knows by name alone.
         Work::Remove { name, need, .. } => crate::planner::subject(*need, name),
@@ -129,7 +141,7 @@ pub fn handlers(ports: &Ports, shared: &Shared) -> Handlers {
     });
     let step =
         |what: What| -> Arc<dyn Handler> { Arc::new(StepHandler { applier: Arc::clone(&applier), what }) };
-    Handlers::new()
+    rotate::handlers(&applier)
         .with(PROVIDE, VERSION, step(What::Provide))
         .with(RELEASE, VERSION, step(What::Release))
         .with(UPDATE, VERSION, step(What::Update))

@@ -209,6 +209,7 @@ pub(crate) fn delivered(text: &str) -> (Service, ServiceRecord, ReleaseRecord) {
         restarts: 0,
         removing: false,
         user: None,
+        password: None,
         port: None,
         created_at: at,
         changed_by: None,

@@ -50,8 +50,47 @@ pub struct Place {
     pub user: Option<(u32, u32)>,
 }
 
-/// Its credentials, by name: `password`, and for PostgreSQL `superuser`.
-pub type Credentials = BTreeMap<String, String>;
+/// A password of a need, and the version of the secret that holds it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Login {
+    pub version: u64,
+    pub password: String,
+}
+
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Login(version {})", self.version)
+    }
+}
+
+/// The credentials of a need.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// What the service is given.
+    pub current: Login,
+    /// Others that are taken as well, while a rotation is under way.
+    pub also: Vec<Login>,
+    /// Stead's own way in, where the need has one.
+    pub superuser: Option<String>,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Credentials({:?}, also {:?})", self.current, self.also)
+    }
+}
+
+impl Credentials {
+    /// All that are taken, the current one first.
+    pub fn accepted(&self) -> impl Iterator<Item = &Login> {
+        std::iter::once(&self.current).chain(&self.also)
+    }
+}
+
+/// Name of the credential that the service signs in with.
+pub const PASSWORD: &str = "password";
+/// Name of the credential that only Stead signs in with.
+pub const SUPERUSER: &str = "superuser";
 
 /// How to run it.
 #[derive(Debug)]
@@ -65,8 +104,8 @@ pub struct Workload {
 #[must_use]
 pub fn credential_names(need: &Need) -> &'static [&'static str] {
     match need {
-        Need::Postgres { .. } => &["password", "superuser"],
-        Need::Redis { .. } => &["password"],
+        Need::Postgres { .. } => &[PASSWORD, SUPERUSER],
+        Need::Redis { .. } => &[PASSWORD],
     }
 }
 
@@ -92,10 +131,29 @@ pub fn workload(need: &Need, place: &Place, credentials: &Credentials) -> Result
     }
 }
 
+/// Makes the running server take what `credentials` accept, and `retired` no more. Blocking; safe to
+/// repeat after a crash at any point.
+///
+/// # Errors
+/// The server does not answer yet, or refuses; no message holds a password.
+pub fn settle(
+    need: &Need,
+    place: &Place,
+    credentials: &Credentials,
+    retired: &[Login],
+) -> Result<(), Problem> {
+    match need {
+        Need::Postgres { version, database } => {
+            postgres::settle(version, database, place, credentials, retired)
+        }
+        Need::Redis { .. } => redis::settle(place, credentials, retired),
+    }
+}
+
 /// What the service that needs it is given, by logical name: `url`, `host`, `port`, …
 #[must_use]
 pub fn binding(need: &Need, port: u16, credentials: &Credentials) -> BTreeMap<String, EnvValue> {
-    let password = credentials.get("password").cloned().unwrap_or_default();
+    let password = credentials.current.password.clone();
     let plain = |text: &str| EnvValue::Plain(text.to_owned());
     let mut values = BTreeMap::from([
         ("host".to_owned(), plain("127.0.0.1")),
@@ -104,8 +162,8 @@ pub fn binding(need: &Need, port: u16, credentials: &Credentials) -> BTreeMap<St
     ]);
     match need {
         Need::Postgres { database, .. } => {
-            let user = postgres::ROLE;
-            values.insert("user".into(), plain(user));
+            let user = postgres::login(credentials.current.version);
+            values.insert("user".into(), plain(&user));
             values.insert("database".into(), plain(database));
             let url = format!("postgres://{user}:{password}@127.0.0.1:{port}/{database}");
             values.insert("url".into(), EnvValue::Secret(url));

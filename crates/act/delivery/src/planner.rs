@@ -1,6 +1,7 @@
 //! The planner: from what is wanted and what is, to a plan. Pure: values in, values out.
 
 mod diff;
+mod rotation;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,6 +16,7 @@ use crate::{
 };
 
 pub use diff::changes;
+pub use rotation::rotation;
 
 /// One service as its file wants it.
 #[derive(Debug, Clone)]
@@ -131,6 +133,7 @@ fn plan_need(outcome: &mut Outcome, service: &str, name: &str, need: &Need, actu
         after: Vec::new(),
         warnings,
         deletes_data: false,
+        rotates_credentials: false,
     });
     if action != Action::Keep {
         outcome.work.push(Work::Provide {
@@ -165,6 +168,7 @@ fn plan_service(outcome: &mut Outcome, wish: &Wanted, actual: Option<&Actual>, a
             after,
             warnings: Vec::new(),
             deletes_data: false,
+            rotates_credentials: false,
         });
         outcome.work.push(release());
         return;
@@ -196,6 +200,7 @@ fn plan_service(outcome: &mut Outcome, wish: &Wanted, actual: Option<&Actual>, a
         after,
         warnings,
         deletes_data: false,
+        rotates_credentials: false,
     });
     if action == Action::Keep {
         return;
@@ -298,6 +303,7 @@ fn plan_removals(
             after,
             warnings: data_warning(record, going.delete_data).into_iter().collect(),
             deletes_data: going.delete_data,
+            rotates_credentials: false,
         });
         outcome.work.push(Work::Remove {
             name: record.name.clone(),

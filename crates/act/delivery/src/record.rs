@@ -46,6 +46,10 @@ pub struct ServiceRecord {
     /// Unprivileged user and group of its processes, when Stead is root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<u32>,
+    /// Which versions of its password a platform service takes, once they were rotated; until then the
+    /// one its release pins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<PasswordVersions>,
     /// Port of a platform service, the same for its whole life.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
@@ -53,6 +57,23 @@ pub struct ServiceRecord {
     /// The ledger entry of the latest change: the cause of what the reconciler does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed_by: Option<EventId>,
+}
+
+/// Versions of a platform service's password.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PasswordVersions {
+    /// What the service that needs it is given, unless its release pins another one that is taken.
+    pub current: u64,
+    /// What is taken as well; empty unless a rotation is under way.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<u64>,
+}
+
+impl PasswordVersions {
+    #[must_use]
+    pub fn takes(&self, version: u64) -> bool {
+        self.current == version || self.also.contains(&version)
+    }
 }
 
 impl ServiceRecord {
@@ -136,6 +157,16 @@ impl PlanRecord {
 pub enum Work {
     /// Provides a platform service, or changes how it runs.
     Provide { name: String, belongs_to: String, need: crate::need::Need },
+    /// Gives a platform service a new password: the old one works until the service has the new one.
+    Rotate {
+        name: String,
+        belongs_to: String,
+        /// Name of the need in its service's file.
+        need: String,
+        /// The release of the service that pins the new version; none when the service does not run.
+        #[serde(default)]
+        release: Option<ReleaseId>,
+    },
     /// Makes a new release and lets it take over.
     Release {
         name: String,
@@ -162,6 +193,7 @@ impl Work {
     pub fn name(&self) -> &str {
         match self {
             Self::Provide { name, .. }
+            | Self::Rotate { name, .. }
             | Self::Release { name, .. }
             | Self::Update { name, .. }
             | Self::Remove { name, .. } => name,

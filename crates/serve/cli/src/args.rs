@@ -316,6 +316,15 @@ pub enum Secret {
     List,
     /// Remove a secret; releases that use it keep their version
     Remove { name: String },
+    /// Give the database or cache of a service a new password, without an interruption
+    Rotate {
+        service: String,
+        /// Its name under `needs`; may be left out when there is only one
+        need: Option<String>,
+        /// Apply without asking
+        #[arg(long, short = 'y')]
+        yes: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]

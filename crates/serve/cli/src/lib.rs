@@ -93,7 +93,7 @@ async fn dispatch(cli: Cli, host: &dyn Host) -> Result<ExitCode, Problem> {
         Command::Scale(args) => operate::scale(&connect(&global, host).await?, args).await?,
         Command::Exec(args) => return operate::exec(&connect(&global, host).await?, args).await,
         Command::Job(args) => operate::job(&connect(&global, host).await?, args).await?,
-        Command::Secret(args) => secret::run(&connect(&global, host).await?, &global, args).await?,
+        Command::Secret(args) => return secret::run(&connect(&global, host).await?, &global, args).await,
         Command::Open => operate::open(&connect(&global, host).await?).await?,
         Command::Doctor => return look::doctor(&global, host.doctor(global.data()).await),
         Command::Completion { shell } => args::completion(shell),

@@ -4,17 +4,20 @@ use std::{
     fs::File,
     io::{self, Read},
     path::Path,
+    process::ExitCode,
 };
 
 use api_types::SetSecret;
 use base::{Class, Problem};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use client::Client;
+use delivery_api::Rotation;
 
 use crate::{
     args::{Global, Secret},
     failed, json, print_json, render,
     terminal::Unseen,
+    up,
 };
 
 /// Largest value.
@@ -22,7 +25,7 @@ const VALUE_BYTES_MAX: u64 = 64 << 10;
 /// Exit status after Ctrl-C, as shells have it.
 const INTERRUPTED: i32 = 130;
 
-pub(crate) async fn run(client: &Client, global: &Global, args: Secret) -> Result<(), Problem> {
+pub(crate) async fn run(client: &Client, global: &Global, args: Secret) -> Result<ExitCode, Problem> {
     match args {
         Secret::Set { name, from_file } => {
             let bytes = match from_file {
@@ -56,12 +59,15 @@ pub(crate) async fn run(client: &Client, global: &Global, args: Secret) -> Resul
                 print!("{}", render::table(&["NAME", "VERSION", "SET", "BY", "USED BY"], rows));
             }
         }
+        Secret::Rotate { service, need, yes } => {
+            return up::rotate(client, global, Rotation { service, need }, yes).await;
+        }
         Secret::Remove { name } => {
             client.delete_secret(&name).await.map_err(failed)?;
             eprintln!("`{name}` is removed; releases that use it keep their version until they go");
         }
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Text as it is, other bytes in base64.

@@ -10,7 +10,9 @@ use std::{
 
 use base::{Class, Environment, Problem, id::NameId};
 use client::Client;
-use delivery_api::{Document, Health, Kind, Plan, Removal, Run, RunState, Service, StepState, Submission};
+use delivery_api::{
+    Document, Health, Kind, Plan, Removal, Rotation, Run, RunState, Service, StepState, Submission,
+};
 use serde_json::json;
 use service_file::Workspace;
 
@@ -112,6 +114,29 @@ pub(crate) async fn down(global: &Global, args: Down, host: &dyn Host) -> Result
     let client = crate::connect(global, host).await?;
     let removal = Removal { services: args.services, delete_data: args.delete_data };
     let submission = Submission { removal: Some(removal), ..Submission::default() };
+    let question = if args.delete_data { "Take this down and DELETE its data?" } else { "Take this down?" };
+    settle(&client, global, submission, question, args.yes).await
+}
+
+/// `stead secret rotate`: a new password for what a service needs.
+pub(crate) async fn rotate(
+    client: &Client,
+    global: &Global,
+    rotation: Rotation,
+    yes: bool,
+) -> Result<ExitCode, Problem> {
+    let submission = Submission { rotation: Some(rotation), ..Submission::default() };
+    settle(client, global, submission, "Rotate this?", yes).await
+}
+
+/// Plans, shows, asks, applies and follows.
+async fn settle(
+    client: &Client,
+    global: &Global,
+    submission: Submission,
+    question: &str,
+    yes: bool,
+) -> Result<ExitCode, Problem> {
     let plan = client.post_plans(&submission).await.map_err(failed)?;
     if !json(global) {
         eprint!("{}", render::plan(&plan));
@@ -122,13 +147,12 @@ pub(crate) async fn down(global: &Global, args: Down, host: &dyn Host) -> Result
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let question = if args.delete_data { "Take this down and DELETE its data?" } else { "Take this down?" };
-    if !args.yes && !confirm(question)? {
+    if !yes && !confirm(question)? {
         eprintln!("nothing was changed");
         return Ok(ExitCode::from(1));
     }
     let run = client.post_plan_apply(&plan.id).await.map_err(failed)?;
-    let run = follow(&client, global, run).await?;
+    let run = follow(client, global, run).await?;
     if json(global) {
         print_json(&run);
     }
@@ -214,7 +238,7 @@ async fn make_plan(
         .into_iter()
         .map(|source| Document { path: source.path().display().to_string(), text: source.text().to_owned() })
         .collect();
-    let submission = Submission { source: source::of(folder), documents, artifacts, removal: None };
+    let submission = Submission { source: source::of(folder), documents, artifacts, ..Submission::default() };
     let _ = global;
     let plan = client.post_plans(&submission).await.map_err(failed)?;
     Ok((plan, trees))

@@ -38,7 +38,10 @@ export function Configuration({ service }: { service: ServiceDetail }) {
                 <Anchor component={Link} to={`/services/${binding.target}`} inherit fw={560}>
                   {binding.target}
                 </Anchor>{" "}
-                <span className="dim">{KIND[binding.kind].label}</span>
+                <span className="dim">
+                  {KIND[binding.kind].label}
+                  {binding.password_version != null && `, password version ${binding.password_version}`}
+                </span>
                 <div className="mono dim">{binding.environment.join(", ")}</div>
               </Pair>
             ))}

@@ -9,6 +9,7 @@ import { count } from "../../parts/figures";
 import { tell } from "../../parts/tell";
 import { useEnvironment } from "../../shell/environment";
 import { useMay } from "../../shell/may";
+import { RotatePassword } from "./RotatePassword";
 
 const TOUCHES = ["service", "services", "map"];
 /** The server has its own limit; this is for slips of the finger. */
@@ -23,6 +24,7 @@ export function Actions({ service }: { service: ServiceDetail }) {
       {jobs.length > 0 && <RunJob service={service} jobs={jobs} />}
       {service.kind === "service" && <Scale service={service} />}
       {service.kind !== "job" && <Restart service={service} />}
+      {service.belongs_to && <RotatePassword name={service.name} owner={service.belongs_to} />}
     </>
   );
 }

@@ -1,5 +1,7 @@
 //! Providing a platform service: records, credentials, data directory, then running.
 
+use std::collections::BTreeMap;
+
 use base::{
     Ctx,
     id::{EntityId, ReleaseId},
@@ -14,7 +16,7 @@ use super::{Applier, Input, failed, input, output};
 use crate::{
     books::{Versioned, draft, put_release, put_service},
     need::{self, Need},
-    reconcile::start::{credential_secret, place},
+    reconcile::start::{credential_secret, credentials, place},
     record::{self, ReleaseRecord, ServiceRecord, Work},
 };
 
@@ -53,40 +55,11 @@ impl Applier {
         need: &Need,
         found: Option<Versioned<ServiceRecord>>,
     ) -> Result<String, StepError> {
-        let mut secrets = std::collections::BTreeMap::new();
-        let mut credentials = need::Credentials::new();
-        for credential in need::credential_names(need) {
-            let secret = credential_secret(name, credential).map_err(failed)?;
-            let why = format!("credential of `{name}`");
-            let version = self
-                .ports
-                .secrets
-                .generate(ctx.clone(), secret.clone(), SecretKind::default(), Existing::Keep, why)
-                .await
-                .map_err(|error| StepError::from_fault(&error))?;
-            let opened = self
-                .ports
-                .secrets
-                .get(ctx.scope.clone(), secret.clone(), secrets_api::Which::Version(version))
-                .await
-                .map_err(|error| StepError::from_fault(&error))?;
-            let text = opened.value.expose_str().unwrap_or_default().to_owned();
-            credentials.insert((*credential).to_owned(), text);
-            secrets.insert(secret.to_string(), version);
-        }
+        let secrets = self.need_secrets(ctx, name, need, found.as_ref().map(|found| &found.body)).await?;
         let mut record = match &found {
             Some(found) => found.body.clone(),
             None => self.new_need(ctx, input, name, belongs_to, need).await?,
         };
-        let place = place(&self.ports, &ctx.scope, &record).map_err(failed)?;
-        let (spec, at) = (need.clone(), place);
-        self.ports
-            .tasks
-            .blocking("prepare need", move || need::prepare(&spec, &at, &credentials))
-            .await
-            .map_err(|error| StepError::retryable(error.to_string()))?
-            .map_err(failed)?;
-
         let number = self
             .books
             .releases(&ctx.scope, name)
@@ -109,6 +82,7 @@ impl Applier {
             created_at: self.ports.clock.now(),
             created_by: ctx.actor.to_string(),
         };
+        self.prepare(ctx, &record, &release, need).await?;
         record.definition.clone_from(&release.definition);
         record.release = Some(release.id.clone());
         record.replicas = 1;
@@ -137,6 +111,60 @@ impl Applier {
         Ok(revision)
     }
 
+    /// The versions of a need's credentials that a release of it pins: those that its data knows, else
+    /// fresh ones.
+    async fn need_secrets(
+        &self,
+        ctx: &Ctx,
+        name: &str,
+        need: &Need,
+        known: Option<&ServiceRecord>,
+    ) -> Result<BTreeMap<String, u64>, StepError> {
+        let earlier = match known {
+            Some(_) => self.books.releases(&ctx.scope, name).await.map_err(failed)?,
+            None => Vec::new(),
+        };
+        let rotated = known.and_then(|record| record.password.as_ref()).map(|password| password.current);
+        let mut secrets = BTreeMap::new();
+        for credential in need::credential_names(need) {
+            let secret = credential_secret(name, credential).map_err(failed)?;
+            let pinned = earlier.iter().find_map(|release| release.secrets.get(secret.as_str()).copied());
+            let version = match rotated.filter(|_| *credential == need::PASSWORD).or(pinned) {
+                Some(version) => version,
+                None => {
+                    let why = format!("credential of `{name}`");
+                    self.ports
+                        .secrets
+                        .generate(ctx.clone(), secret.clone(), SecretKind::default(), Existing::Keep, why)
+                        .await
+                        .map_err(|error| StepError::from_fault(&error))?
+                }
+            };
+            secrets.insert(secret.to_string(), version);
+        }
+        Ok(secrets)
+    }
+
+    async fn prepare(
+        &self,
+        ctx: &Ctx,
+        record: &ServiceRecord,
+        release: &ReleaseRecord,
+        need: &Need,
+    ) -> Result<(), StepError> {
+        self.pin_secrets(ctx, release).await?;
+        let at = place(&self.ports, &ctx.scope, record).map_err(failed)?;
+        let credentials =
+            credentials(&self.ports, &ctx.scope, record, release, None).await.map_err(failed)?;
+        let spec = need.clone();
+        self.ports
+            .tasks
+            .blocking("prepare need", move || need::prepare(&spec, &at, &credentials))
+            .await
+            .map_err(|error| StepError::retryable(error.to_string()))?
+            .map_err(failed)
+    }
+
     async fn new_need(
         &self,
         ctx: &Ctx,
@@ -163,6 +191,7 @@ impl Applier {
             restarts: 0,
             removing: false,
             user,
+            password: None,
             port: Some(port),
             created_at: self.ports.clock.now(),
             changed_by: None,

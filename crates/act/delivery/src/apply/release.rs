@@ -99,7 +99,7 @@ impl Applier {
         })
     }
 
-    async fn pin_secrets(&self, ctx: &Ctx, release: &ReleaseRecord) -> Result<(), StepError> {
+    pub(super) async fn pin_secrets(&self, ctx: &Ctx, release: &ReleaseRecord) -> Result<(), StepError> {
         let mut versions = BTreeMap::new();
         for (secret, version) in &release.secrets {
             let name = SecretName::parse(secret).map_err(|error| StepError::from_fault(&error))?;
@@ -202,6 +202,7 @@ impl Applier {
             restarts: 0,
             removing: false,
             user,
+            password: None,
             port: None,
             created_at: self.ports.clock.now(),
             changed_by: None,
@@ -258,7 +259,13 @@ impl Applier {
         Ok(previous)
     }
 
-    async fn fail_release(&self, ctx: &Ctx, name: &str, id: &ReleaseId, why: &str) -> Result<(), StepError> {
+    pub(super) async fn fail_release(
+        &self,
+        ctx: &Ctx,
+        name: &str,
+        id: &ReleaseId,
+        why: &str,
+    ) -> Result<(), StepError> {
         let found: Option<Versioned<ReleaseRecord>> =
             self.books.get(&ctx.scope, record::RELEASE, id.as_str()).await.map_err(failed)?;
         let Some(found) = found.filter(|found| found.body.state == ReleaseState::Rolling) else {

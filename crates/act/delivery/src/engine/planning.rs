@@ -23,32 +23,45 @@ impl Engine {
     pub(super) async fn make_plan(&self, ctx: Ctx, submission: Submission) -> Result<Plan> {
         let actual = self.actual(&ctx.scope).await?;
         let basis = basis_of(actual.values().map(|actual| &actual.record));
+        if let Some(rotation) = &submission.rotation {
+            let outcome = plan_rotation(&submission, rotation, &actual)?;
+            return self.store_plan(&ctx, submission.source, basis, outcome, Vec::new()).await;
+        }
         let services = parse(&ctx, &submission, &actual)?;
-        let mut warnings = Vec::new();
         let mut wanted = Vec::with_capacity(services.len());
         for service in services {
             wanted.push(self.want(&ctx.scope, service, &submission).await?);
         }
         self.check_secrets(&ctx.scope, &wanted).await?;
         let going = going(&submission, &actual, &wanted)?;
-        let mut outcome = planner::plan(&wanted, &actual, &going);
-        warnings.append(&mut outcome.warnings);
+        let outcome = planner::plan(&wanted, &actual, &going);
         let trees: Vec<_> = wanted
             .iter()
             .filter_map(|wish| submission.artifacts.get(wish.service.name.as_str()).cloned())
             .collect();
         let missing = self.ports.artifacts.missing(trees).await?;
+        self.store_plan(&ctx, submission.source, basis, outcome, missing).await
+    }
+
+    async fn store_plan(
+        &self,
+        ctx: &Ctx,
+        source: delivery_api::Source,
+        basis: String,
+        outcome: planner::Outcome,
+        missing_blobs: Vec<String>,
+    ) -> Result<Plan> {
         let plan = Plan {
             id: PlanId::new().to_string(),
             environment: ctx.scope.environment.to_string(),
             state: PlanState::Open,
             created_at: self.ports.clock.now().to_string(),
             created_by: ctx.actor.to_string(),
-            source: submission.source,
+            source,
             summary: outcome.summary(),
             steps: outcome.steps,
-            warnings,
-            missing_blobs: missing,
+            warnings: outcome.warnings,
+            missing_blobs,
             run: None,
         };
         let stored = PlanRecord {
@@ -197,9 +210,57 @@ fn basis_of<'a>(services: impl Iterator<Item = &'a ServiceRecord>) -> String {
             record.definition
         ]);
         hash.update(part.to_string());
+        if let Some(password) = &record.password {
+            hash.update(serde_json::json!(password).to_string());
+        }
         hash.update([0]);
     }
     format!("sha256:{:x}", hash.finalize())
+}
+
+/// The plan of a rotation, which goes alone.
+fn plan_rotation(
+    submission: &Submission,
+    rotation: &delivery_api::Rotation,
+    actual: &BTreeMap<String, Actual>,
+) -> Result<planner::Outcome> {
+    if !submission.documents.is_empty() || submission.removal.is_some() {
+        let message = "a rotation is planned by itself, without service files and removals";
+        return Err(Problem::new(Class::Invalid, "delivery.rotation", message));
+    }
+    let name = &rotation.service;
+    let service = actual.get(name).ok_or_else(|| {
+        Problem::new(Class::NotFound, "delivery.no_service", format!("there is no service `{name}`"))
+            .with_hint("`stead status` lists the services of an environment")
+    })?;
+    let needs = service.record.definition.get("needs").and_then(serde_json::Value::as_object);
+    let with_password: Vec<&String> = needs
+        .into_iter()
+        .flatten()
+        .map(|(need, _)| need)
+        .filter(|need| actual.contains_key(&planner::need_name(name, need)))
+        .collect();
+    let known = || with_password.iter().map(|need| format!("`{need}`")).collect::<Vec<_>>().join(", ");
+    let need = match (&rotation.need, with_password.as_slice()) {
+        (Some(need), _) if actual.contains_key(&planner::need_name(name, need)) => need,
+        (None, [only]) => only,
+        (_, []) => {
+            let message = format!("`{name}` has no need with a password of its own");
+            return Err(Problem::new(Class::Invalid, "delivery.rotation", message)
+                .with_hint("PostgreSQL and Redis have; a need of another service has none"));
+        }
+        (Some(need), _) => {
+            let message = format!("`{name}` has no need `{need}` with a password");
+            return Err(Problem::new(Class::NotFound, "delivery.rotation", message)
+                .with_hint(format!("it has {}", known())));
+        }
+        (None, _) => {
+            let message = format!("`{name}` has several needs with a password");
+            return Err(Problem::new(Class::Invalid, "delivery.rotation", message)
+                .with_hint(format!("name one of {}", known())));
+        }
+    };
+    planner::rotation(service, need, &actual[&planner::need_name(name, need)])
 }
 
 /// The services of the submission as they are in the environment, callees first.

@@ -12,7 +12,7 @@ use service_file::model::{NeedKind, Service as Definition};
 use super::Engine;
 use crate::{
     planner,
-    reconcile::{ServiceNow, World, routes::PUBLIC},
+    reconcile::{ServiceNow, World, routes::PUBLIC, start::credential_secret},
     record::ReleaseRecord,
     traffic::{self, Rates},
 };
@@ -55,7 +55,13 @@ impl Engine {
             generation: now.generation,
             replicas: now.replicas.clone(),
             releases: releases.iter().take(RELEASES_LISTED).map(release_view).collect(),
-            bindings: definition.as_ref().map(bindings_of).unwrap_or_default(),
+            bindings: definition
+                .as_ref()
+                .map(bindings_of)
+                .unwrap_or_default()
+                .into_iter()
+                .map(|binding| with_password(binding, &world, scope))
+                .collect(),
             endpoints: endpoints.collect(),
             definition: now.record.definition.clone(),
             links: definition
@@ -213,9 +219,23 @@ fn bindings_of(definition: &Definition) -> Vec<Binding> {
                 kind,
                 target,
                 environment: wish.environment.values().cloned().collect(),
+                password_version: None,
             }
         })
         .collect()
+}
+
+fn with_password(mut binding: Binding, world: &World, scope: &Scope) -> Binding {
+    if let Some(now) = world.service(scope, &binding.target).filter(|now| now.record.is_platform_service()) {
+        let secret = credential_secret(&binding.target, crate::need::PASSWORD).ok();
+        let pinned = now
+            .release
+            .as_ref()
+            .zip(secret)
+            .and_then(|(release, secret)| release.secrets.get(secret.as_str()).copied());
+        binding.password_version = now.record.password.as_ref().map(|password| password.current).or(pinned);
+    }
+    binding
 }
 
 pub(super) fn release_view(release: &ReleaseRecord) -> Release {

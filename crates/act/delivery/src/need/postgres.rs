@@ -10,9 +10,13 @@ use std::{
 use base::{Class, Problem};
 use runtime_api::Stop;
 
+pub(super) use rotate::settle;
+
 use super::{Credentials, Place, Workload, host};
 
-/// The role that services sign in with; it owns its database and nothing else.
+mod rotate;
+
+/// The role that owns the database and all in it. Services sign in with it at first, see [`login`].
 pub const ROLE: &str = "app";
 /// Superuser of the cluster, for Stead alone.
 const SUPERUSER: &str = "stead";
@@ -52,6 +56,13 @@ pub fn pin(wish: Option<&str>) -> Result<String, Problem> {
             ))
         }
     }
+}
+
+/// The role that a version of the password belongs to. PostgreSQL keeps one password per role, so each
+/// later version has a role of its own, which acts as [`ROLE`] from its first statement on.
+#[must_use]
+pub fn login(version: u64) -> String {
+    if version <= 1 { ROLE.to_owned() } else { format!("{ROLE}_v{version}") }
 }
 
 fn missing(package: &str, message: &str) -> Problem {
@@ -150,15 +161,22 @@ fn make_database(
     database: &str,
     credentials: &Credentials,
 ) -> Result<(), Problem> {
-    let quoted =
-        |name: &str| credentials.get(name).map(String::as_str).unwrap_or_default().replace('\'', "''");
-    let (password, superuser) = (quoted("password"), quoted("superuser"));
+    let superuser = quoted(credentials.superuser.as_deref().unwrap_or_default());
     let database = database.replace('"', "\"\"");
-    let statements = format!(
+    let mut statements = format!(
         "ALTER ROLE {SUPERUSER} PASSWORD '{superuser}';\n\
-         CREATE ROLE {ROLE} LOGIN PASSWORD '{password}';\n\
+         CREATE ROLE {ROLE};\n\
          CREATE DATABASE \"{database}\" OWNER {ROLE};\n"
     );
+    for accepted in credentials.accepted() {
+        let role = login(accepted.version);
+        if role != ROLE {
+            statements.push_str(&format!("CREATE ROLE {role};\n"));
+        }
+        for statement in rotate::admit(accepted) {
+            statements.push_str(&format!("{statement}\n"));
+        }
+    }
     host::run_tool(
         &programs.join("postgres"),
         // A statement that fails would be repeated in the message, and with it the password.
@@ -168,6 +186,11 @@ fn make_database(
         maker,
         statements.as_bytes(),
     )
+}
+
+/// The inside of a string literal.
+fn quoted(text: &str) -> String {
+    text.replace('\'', "''")
 }
 
 fn write_configuration(fresh: &Path) -> Result<(), Problem> {
@@ -226,9 +249,8 @@ pub(super) fn workload(version: &str, place: &Place) -> Result<Workload, Problem
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
+    use crate::need::Login;
 
     #[test]
     fn a_missing_version_names_the_package() {
@@ -266,8 +288,8 @@ mod tests {
         let place =
             Place { directory: home.path().join("db"), port: 1, user: root.then_some((54_321, 54_321)) };
         fs::set_permissions(home.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        let credentials =
-            BTreeMap::from([("password".into(), "it's".into()), ("superuser".into(), "other".into())]);
+        let current = Login { version: 3, password: "it's".into() };
+        let credentials = Credentials { current, also: Vec::new(), superuser: Some("other".into()) };
         let half_made = place.directory.join(format!("postgres-{version}.new"));
         fs::create_dir_all(half_made.join("base")).unwrap();
         prepare(&version, "app", &place, &credentials).unwrap();

@@ -18,6 +18,8 @@ use crate::{
 pub(crate) const LABEL_REVISION: &str = "revision";
 pub(crate) const LABEL_JOB: &str = "job";
 pub(crate) const LABEL_PORT_PREFIX: &str = "port.";
+/// Which version of a need's password the replica was given, so that none loses what it signs in with.
+pub(crate) const LABEL_PASSWORD_PREFIX: &str = "password.";
 /// Exits that are remembered per service.
 pub(crate) const EXITS_KEPT: usize = 10;
 

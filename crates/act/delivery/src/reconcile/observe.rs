@@ -316,6 +316,7 @@ fn orphan_record(observed: &Observed) -> ServiceRecord {
         restarts: 0,
         removing: true,
         user: None,
+        password: None,
         port: None,
         created_at: base::Timestamp::default(),
         changed_by: None,

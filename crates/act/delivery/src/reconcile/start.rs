@@ -11,12 +11,12 @@ use service_file::{
 };
 
 use super::{
-    live::{Definition, LABEL_JOB, LABEL_PORT_PREFIX, LABEL_REVISION},
+    live::{Definition, LABEL_JOB, LABEL_PASSWORD_PREFIX, LABEL_PORT_PREFIX, LABEL_REVISION},
     user,
 };
 use crate::{
     books::{self, Books},
-    need::{self, Credentials, Place},
+    need::{self, Credentials, Login, Place},
     planner,
     ports::Ports,
     record::{BindingRecord, ReleaseRecord, ServiceRecord},
@@ -60,7 +60,7 @@ impl Start {
 
     async fn of_need(&self, need: &need::Need, ports: &Ports) -> Result<ReplicaSpec, Problem> {
         let place = place(ports, &self.scope, &self.record)?;
-        let credentials = credentials(ports, &self.scope, &self.record.name, need, &self.release).await?;
+        let credentials = credentials(ports, &self.scope, &self.record, &self.release, None).await?;
         let workload = need::workload(need, &place, &credentials)?;
         let mut labels = self.labels();
         labels.insert(format!("{LABEL_PORT_PREFIX}{}", Run::PORT_MAIN), place.port.to_string());
@@ -92,6 +92,9 @@ impl Start {
         let mut labels = self.labels();
         let numbers = self.ports(run, &mut labels)?;
         let values = Values::collect(self, service, ports, &numbers).await?;
+        for (need, version) in &values.passwords {
+            labels.insert(format!("{LABEL_PASSWORD_PREFIX}{need}"), version.to_string());
+        }
 
         let mut environment = plain_environment(&data);
         // Loopback unless told otherwise, for the many programs that ask this variable.
@@ -318,30 +321,61 @@ pub(crate) fn credential_secret(need: &str, credential: &str) -> Result<SecretNa
     SecretName::parse(&format!("stead.need.{need}.{credential}")).map_err(|error| Problem::from_fault(&error))
 }
 
-/// The credentials of a need, at the versions its release pins.
+/// The credentials of a need at the versions its record and release say. `wish` is the version that a
+/// release pins: it is what that release's replicas are given, as long as it is taken.
 pub(crate) async fn credentials(
     ports: &Ports,
     scope: &Scope,
-    name: &str,
-    need: &need::Need,
+    record: &ServiceRecord,
     release: &ReleaseRecord,
+    wish: Option<u64>,
 ) -> Result<Credentials, Problem> {
-    let mut found = Credentials::new();
-    for credential in need::credential_names(need) {
-        let secret = credential_secret(name, credential)?;
-        let which =
-            release.secrets.get(secret.as_str()).map_or(Which::Latest, |version| Which::Version(*version));
-        let opened = ports
-            .secrets
-            .get(scope.clone(), secret.clone(), which)
-            .await
-            .map_err(|error| Problem::from_fault(&error))?;
-        let text = opened.value.expose_str().map_err(|_| {
-            Problem::new(Class::Internal, "delivery.credential", format!("secret `{secret}` is not text"))
-        })?;
-        found.insert((*credential).to_owned(), text.to_owned());
+    let secret = credential_secret(&record.name, need::PASSWORD)?;
+    let pinned = release.secrets.get(secret.as_str()).copied();
+    let current = record.password.as_ref().map(|password| password.current).or(pinned);
+    let wish = wish.filter(|wish| match &record.password {
+        Some(password) => password.takes(*wish),
+        None => current == Some(*wish),
+    });
+    let current = login(ports, scope, &secret, wish.or(current)).await?;
+    let taken: Vec<u64> = match &record.password {
+        Some(password) => [password.current].into_iter().chain(password.also.clone()).collect(),
+        None => Vec::new(),
+    };
+    let mut also = Vec::new();
+    for version in taken {
+        if version != current.version {
+            also.push(login(ports, scope, &secret, Some(version)).await?);
+        }
     }
-    Ok(found)
+    let superuser = match record.kind {
+        delivery_api::Kind::Postgres => {
+            let secret = credential_secret(&record.name, need::SUPERUSER)?;
+            let version = release.secrets.get(secret.as_str()).copied();
+            Some(login(ports, scope, &secret, version).await?.password)
+        }
+        _ => None,
+    };
+    Ok(Credentials { current, also, superuser })
+}
+
+/// One version of a password; the newest when none is named.
+pub(crate) async fn login(
+    ports: &Ports,
+    scope: &Scope,
+    secret: &SecretName,
+    version: Option<u64>,
+) -> Result<Login, Problem> {
+    let which = version.map_or(Which::Latest, Which::Version);
+    let opened = ports
+        .secrets
+        .get(scope.clone(), secret.clone(), which)
+        .await
+        .map_err(|error| Problem::from_fault(&error))?;
+    let text = opened.value.expose_str().map_err(|_| {
+        Problem::new(Class::Internal, "delivery.credential", format!("secret `{secret}` is not text"))
+    })?;
+    Ok(Login { version: opened.version, password: text.to_owned() })
 }
 
 /// Values for the references of one start.
@@ -350,6 +384,8 @@ struct Values {
     ports: BTreeMap<String, u16>,
     config: BTreeMap<String, Rendered>,
     needs: BTreeMap<(String, String), Rendered>,
+    /// Versions of the passwords of needs, by need.
+    passwords: BTreeMap<String, u64>,
     secrets: BTreeMap<String, Value>,
 }
 
@@ -372,6 +408,7 @@ impl Values {
             ports: numbers.clone(),
             config: BTreeMap::new(),
             needs: BTreeMap::new(),
+            passwords: BTreeMap::new(),
             secrets: BTreeMap::new(),
         };
         values.collect_secrets(start, service, ports).await?;
@@ -441,7 +478,10 @@ impl Values {
             let (Some(port), Some(release)) = (record.port, release) else {
                 return Err(missing_need(need.as_str()));
             };
-            let credentials = credentials(ports, &start.scope, &name, &spec, &release).await?;
+            let secret = credential_secret(&name, need::PASSWORD)?;
+            let wish = start.release.secrets.get(secret.as_str()).copied();
+            let credentials = credentials(ports, &start.scope, &record, &release, wish).await?;
+            self.passwords.insert(need.to_string(), credentials.current.version);
             for (output, value) in need::binding(&spec, port, &credentials) {
                 let rendered = match value {
                     EnvValue::Plain(text) => Rendered::plain(text),

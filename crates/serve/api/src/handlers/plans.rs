@@ -27,6 +27,9 @@ pub(crate) async fn make(
     if deletes {
         also(&caller, access::Action::DeleteData)?;
     }
+    if submission.rotation.is_some() {
+        also(&caller, access::Action::ManageSecrets)?;
+    }
     Ok((StatusCode::CREATED, Json(ports.delivery.plan(caller.ctx, submission).await?)))
 }
 
@@ -60,8 +63,11 @@ pub(crate) async fn apply(
     if steps.clone().any(|step| step.action == delivery_api::Action::Remove) {
         also(&caller, access::Action::Remove)?;
     }
-    if steps.any(|step| step.deletes_data) {
+    if steps.clone().any(|step| step.deletes_data) {
         also(&caller, access::Action::DeleteData)?;
+    }
+    if steps.any(|step| step.rotates_credentials) {
+        also(&caller, access::Action::ManageSecrets)?;
     }
     Ok((StatusCode::ACCEPTED, Json(ports.delivery.apply(caller.ctx, id).await?)))
 }

@@ -86,6 +86,22 @@ async fn deleting_data_takes_the_right_to_whatever_the_plan_says_in_words() {
 }
 
 #[tokio::test]
+async fn a_rotation_takes_the_right_to_manage_secrets() {
+    let world = World::new().await;
+    let deploy = world.limited(Role::Operator, &[TokenScope::Deploy], None).await;
+    let both = world.limited(Role::Operator, &[TokenScope::Deploy, TokenScope::Secrets], None).await;
+    let submission = json!({"source": {"project": ""}, "documents": [], "rotation": {"service": "web"}});
+    *world.double.steps.lock().unwrap() = vec![from::<delivery_api::Step>(json!({
+        "subject": "need/web-db", "action": "change", "why": "a new password", "rotates_credentials": true,
+    }))];
+    for (path, body) in [("/plans", &submission), ("/plans/plan_1/apply", &Value::Null)] {
+        let refused = world.ask(&deploy, "POST", path, body).await;
+        assert_eq!(refused.status(), StatusCode::FORBIDDEN, "{path}");
+        assert!(world.ask(&both, "POST", path, body).await.status().is_success(), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn what_failed_within_stays_within() {
     let world = World::new().await;
     let viewer = world.token(Role::Viewer).await;
