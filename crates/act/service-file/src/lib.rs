@@ -30,10 +30,10 @@ mod names;
 mod overlay;
 pub mod schema;
 mod source;
-mod suggest;
+pub mod suggest;
 pub mod template;
 mod workspace;
-mod yaml;
+pub mod yaml;
 
 pub use self::{
     detect::{Detected, detect},

@@ -4,7 +4,7 @@
 const COMPARED_CHARS_MAX: usize = 64;
 
 /// The word nearest to `given`, if it is near enough to be a slip of the hand.
-pub(crate) fn nearest<'w>(given: &str, words: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
+pub fn nearest<'w>(given: &str, words: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
     if given.is_empty() || given.len() > COMPARED_CHARS_MAX {
         return None;
     }
@@ -31,7 +31,7 @@ fn distance(given: &str, word: &str) -> usize {
 }
 
 /// ``did you mean `x`?``, or the list of all words when none is near and they are few.
-pub(crate) fn hint(given: &str, words: &[&str]) -> Option<String> {
+pub fn hint(given: &str, words: &[&str]) -> Option<String> {
     if let Some(word) = nearest(given, words.iter().copied()) {
         return Some(format!("did you mean `{word}`?"));
     }
@@ -45,7 +45,7 @@ pub(crate) fn hint(given: &str, words: &[&str]) -> Option<String> {
 }
 
 /// `` `a`, `b` and `c` ``.
-pub(crate) fn list(words: &[&str]) -> String {
+pub fn list(words: &[&str]) -> String {
     let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
     match quoted.split_last() {
         Some((last, [])) => last.clone(),

@@ -25,16 +25,16 @@ pub const DOCUMENTS_MAX: usize = 1_000;
 const KEY_REFUSED: &str = "\0";
 
 #[derive(Debug, Clone)]
-pub(crate) struct Node {
-    pub(crate) range: TextRange,
-    pub(crate) value: Value,
+pub struct Node {
+    pub range: TextRange,
+    pub value: Value,
     /// Nodes in it, itself included, and levels below it; for the budgets.
     size: u32,
     height: u16,
 }
 
 #[derive(Debug, Clone)]
-pub(crate) enum Value {
+pub enum Value {
     Scalar(Scalar),
     List(Rc<Vec<Node>>),
     Map(Rc<Vec<(Key, Node)>>),
@@ -42,54 +42,54 @@ pub(crate) enum Value {
 
 /// Kept as text: `1.10` stays `1.10` where a version is expected.
 #[derive(Debug, Clone)]
-pub(crate) struct Scalar {
-    pub(crate) text: Rc<str>,
+pub struct Scalar {
+    pub text: Rc<str>,
     /// Written without quotes, so that `true`, `12` and `null` mean more than their letters.
-    pub(crate) plain: bool,
+    pub plain: bool,
 }
 
 #[derive(Debug, Clone)]
-pub(crate) struct Key {
-    pub(crate) range: TextRange,
-    pub(crate) text: Rc<str>,
+pub struct Key {
+    pub range: TextRange,
+    pub text: Rc<str>,
 }
 
 impl Node {
-    pub(crate) fn is_null(&self) -> bool {
+    pub fn is_null(&self) -> bool {
         matches!(&self.value, Value::Scalar(scalar) if scalar.is_null())
     }
 
-    pub(crate) fn map(&self) -> Option<&Rc<Vec<(Key, Self)>>> {
+    pub fn map(&self) -> Option<&Rc<Vec<(Key, Self)>>> {
         match &self.value {
             Value::Map(entries) => Some(entries),
             _ => None,
         }
     }
 
-    pub(crate) fn list(&self) -> Option<&[Self]> {
+    pub fn list(&self) -> Option<&[Self]> {
         match &self.value {
             Value::List(items) => Some(items),
             _ => None,
         }
     }
 
-    pub(crate) fn text(&self) -> Option<&str> {
+    pub fn text(&self) -> Option<&str> {
         match &self.value {
             Value::Scalar(scalar) if !scalar.is_null() => Some(&scalar.text),
             _ => None,
         }
     }
 
-    pub(crate) fn get(&self, key: &str) -> Option<&Self> {
+    pub fn get(&self, key: &str) -> Option<&Self> {
         self.map()?.iter().find(|(name, _)| &*name.text == key).map(|(_, node)| node)
     }
 
-    pub(crate) fn with_entries(&self, entries: Vec<(Key, Self)>) -> Self {
+    pub fn with_entries(&self, entries: Vec<(Key, Self)>) -> Self {
         Self { value: Value::Map(Rc::new(entries)), ..*self }
     }
 
     /// What it is, as a person would say it.
-    pub(crate) fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> &'static str {
         match &self.value {
             Value::Map(_) => "a map",
             Value::List(_) => "a list",
@@ -103,7 +103,7 @@ impl Node {
     }
 
     /// As JSON, plain scalars resolved by YAML's core schema.
-    pub(crate) fn to_json(&self) -> serde_json::Value {
+    pub fn to_json(&self) -> serde_json::Value {
         use serde_json::Value as Json;
         match &self.value {
             Value::Map(entries) => Json::Object(
@@ -116,11 +116,11 @@ impl Node {
 }
 
 impl Scalar {
-    pub(crate) fn is_null(&self) -> bool {
+    pub fn is_null(&self) -> bool {
         self.plain && matches!(&*self.text, "" | "~" | "null" | "Null" | "NULL")
     }
 
-    pub(crate) fn bool(&self) -> Option<bool> {
+    pub fn bool(&self) -> Option<bool> {
         match &*self.text {
             "true" | "True" | "TRUE" if self.plain => Some(true),
             "false" | "False" | "FALSE" if self.plain => Some(false),
@@ -129,7 +129,7 @@ impl Scalar {
     }
 
     /// Decimal, `0o` octal or `0x` hexadecimal.
-    pub(crate) fn int(&self) -> Option<i64> {
+    pub fn int(&self) -> Option<i64> {
         if !self.plain {
             return None;
         }
@@ -164,7 +164,7 @@ impl Scalar {
 
 /// The documents of a file that could be read, and all that is wrong with the others.
 /// A document that is empty is left out.
-pub(crate) fn parse(source: &Source) -> (Vec<Node>, Diagnostics) {
+pub fn parse(source: &Source) -> (Vec<Node>, Diagnostics) {
     let mut found = Diagnostics::default();
     if source.text().len() > FILE_BYTES_MAX {
         found.push(too_large(source.path(), source.text().len() as u64));
@@ -202,7 +202,7 @@ pub(crate) fn parse(source: &Source) -> (Vec<Node>, Diagnostics) {
     (documents, found)
 }
 
-pub(crate) fn too_large(path: &std::path::Path, bytes: u64) -> Diagnostic {
+pub fn too_large(path: &std::path::Path, bytes: u64) -> Diagnostic {
     Diagnostic::new(format!(
         "{} is too large: {bytes} bytes, at most {FILE_BYTES_MAX} are read",
         path.display()
@@ -497,7 +497,7 @@ fn explain(kind: &ErrorKind) -> (String, &'static str) {
 }
 
 impl Node {
-    pub(crate) fn empty_map() -> Self {
+    pub fn empty_map() -> Self {
         Self { range: TextRange::default(), value: Value::Map(Rc::new(Vec::new())), size: 1, height: 0 }
     }
 

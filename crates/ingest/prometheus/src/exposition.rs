@@ -23,6 +23,7 @@ use std::{borrow::Cow, fmt};
 
 use metrics_api::{Histogram, MetricType};
 
+pub(crate) use self::proto::{absolute, span};
 pub use self::strict::check;
 
 /// Labels of one series; more is refused.

@@ -8,6 +8,9 @@ use metrics_api::{Labels, METRIC_NAME, MetricType};
 
 use super::{LABELS_MAX, Why, canonical_float};
 
+/// Names and values.
+pub type Pairs<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
+
 /// How strict the writing of a series is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
@@ -63,7 +66,7 @@ fn quoted_len(bytes: &[u8]) -> Option<usize> {
 ///
 /// # Errors
 /// What is wrong with the writing.
-pub fn pairs<'a>(series: &'a str, dialect: Dialect) -> Result<Vec<(Cow<'a, str>, Cow<'a, str>)>, Why> {
+pub fn pairs(series: &str, dialect: Dialect) -> Result<Pairs<'_>, Why> {
     let name_end = memchr3(b'{', b' ', b'\t', series.as_bytes()).unwrap_or(series.len());
     let name = &series[..name_end];
     let mut found = Vec::with_capacity(8);
@@ -91,7 +94,7 @@ pub fn pairs<'a>(series: &'a str, dialect: Dialect) -> Result<Vec<(Cow<'a, str>,
 ///
 /// # Errors
 /// What is wrong with the writing.
-pub fn exemplar_pairs(labels: &str) -> Result<Vec<(Cow<'_, str>, Cow<'_, str>)>, Why> {
+pub fn exemplar_pairs(labels: &str) -> Result<Pairs<'_>, Why> {
     let mut found = Vec::with_capacity(2);
     let inner = labels.strip_prefix('{').ok_or("an exemplar begins with `{`")?;
     labels_in(inner, Dialect::OpenMetrics, &mut found)?;
@@ -122,11 +125,7 @@ pub fn labels(series: &str, dialect: Dialect, kind: MetricType) -> Result<Labels
 }
 
 /// Reads after the opening brace up to and with the closing one, which ends the text.
-fn labels_in<'a>(
-    mut rest: &'a str,
-    dialect: Dialect,
-    found: &mut Vec<(Cow<'a, str>, Cow<'a, str>)>,
-) -> Result<(), Why> {
+fn labels_in<'a>(mut rest: &'a str, dialect: Dialect, found: &mut Pairs<'a>) -> Result<(), Why> {
     let blanks = |text: &'a str| match dialect {
         Dialect::Text => text.trim_start_matches([' ', '\t']),
         Dialect::OpenMetrics => text,

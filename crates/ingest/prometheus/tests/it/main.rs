@@ -3,3 +3,4 @@
 mod conformance;
 mod expositions;
 mod message;
+mod remote_write;
