@@ -38,6 +38,8 @@ pub struct WorkloadFile {
     pub path: PathBuf,
     pub content: Vec<u8>,
     pub secret: bool,
+    /// A secret that is also looked for at its path in the root: a link there leads to it.
+    pub linked: bool,
     /// Unix permission bits, such as 0o400.
     pub mode: u32,
 }

@@ -9,7 +9,7 @@ use std::{
 
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
-    fs::{AtFlags, Mode, OFlags, fchown, fsync, mkdirat, openat, renameat, unlinkat},
+    fs::{AtFlags, Mode, OFlags, chownat, fchown, fsync, mkdirat, openat, renameat, symlinkat, unlinkat},
     io::Errno,
     process::{Gid, Uid},
 };
@@ -77,6 +77,41 @@ pub(crate) fn write_below(
     mode: u32,
     owner: Option<(u32, u32)>,
 ) -> io::Result<()> {
+    let (at, name) = make_way(dir, path, owner)?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut file = File::from(openat(&at, name, flags, Mode::RUSR | Mode::WUSR)?);
+    file.write_all(content)?;
+    rustix::fs::fchmod(&file, Mode::from_raw_mode(mode & 0o777))?;
+    give(file.as_fd(), owner)
+}
+
+/// Makes a link at `path` below `dir` that leads to `target`, in place of what is there.
+pub(crate) fn link_below(
+    dir: BorrowedFd<'_>,
+    path: &Path,
+    target: &Path,
+    owner: Option<(u32, u32)>,
+) -> io::Result<()> {
+    let (at, name) = make_way(dir, path, owner)?;
+    symlinkat(target, &at, name)?;
+    if let Some((uid, gid)) = owner {
+        let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+        chownat(&at, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
+    }
+    Ok(())
+}
+
+/// Opens a directory in an open one; a symlink in its place is refused.
+pub(crate) fn enter(dir: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
+    openat(dir, name, DIRECTORY, Mode::empty()).map_err(|e| below(e, Path::new(name), OsStr::new(name)))
+}
+
+/// Makes the directories of `path` and removes a file that is in its place.
+fn make_way<'a>(
+    dir: BorrowedFd<'_>,
+    path: &'a Path,
+    owner: Option<(u32, u32)>,
+) -> io::Result<(OwnedFd, &'a OsStr)> {
     let (parents, name) = split(path)?;
     let mut at: OwnedFd = dir.try_clone_to_owned()?;
     for part in parents {
@@ -96,11 +131,7 @@ pub(crate) fn write_below(
         Ok(()) | Err(Errno::NOENT) => {}
         Err(error) => return Err(below(error, path, name)),
     }
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut file = File::from(openat(&at, name, flags, Mode::RUSR | Mode::WUSR)?);
-    file.write_all(content)?;
-    rustix::fs::fchmod(&file, Mode::from_raw_mode(mode & 0o777))?;
-    give(file.as_fd(), owner)
+    Ok((at, name))
 }
 
 fn below(error: Errno, path: &Path, part: &OsStr) -> io::Error {
@@ -166,8 +197,9 @@ mod tests {
         write_below(fd.as_fd(), Path::new("file"), b"new", 0o600, None).unwrap();
         assert_eq!(std::fs::read(outside.path().join("kept")).unwrap(), b"old");
 
-        for out in ["../x", "/etc/x", "a/../../x", ""] {
+        for out in ["../x", "/etc/x", "a/../../x", "", "etc/x"] {
             assert!(write_below(fd.as_fd(), Path::new(out), b"x", 0o600, None).is_err(), "{out}");
+            assert!(link_below(fd.as_fd(), Path::new(out), Path::new("/run/x"), None).is_err(), "{out}");
         }
         write_below(fd.as_fd(), Path::new("./deep/er/file"), b"x", 0o640, None).unwrap();
         assert!(open_dir(&dir.path().join("etc")).is_err());

@@ -2,35 +2,44 @@
 
 use std::{
     fs, io,
-    os::fd::AsFd,
+    os::fd::{AsFd, BorrowedFd},
     path::{Path, PathBuf},
 };
 
 use base::id::ReplicaId;
 use rustix::fs::{Mode, mkdir, statfs};
 
-use crate::{files, wire::SecretFile};
+use crate::{
+    files,
+    wire::{self, SecretFile, ShimSpec},
+};
 
 /// Where memory-backed storage is looked for, in this order.
 const PLACES: &[&str] = &["/run", "/dev/shm"];
 /// `statfs` types of tmpfs and ramfs (linux/magic.h). The field's type differs between machines.
 const MEMORY_BACKED: &[i128] = &[0x0102_1994, 0x8584_58f6];
 
-/// Writes `files` where only `user` reads them and gives the directory, none for no files.
+/// Writes `files` where only the replica's user reads them and gives the directory, none for no files.
+/// Those that are looked for in the replica's root get a link there; `replica` is its directory.
 pub(crate) fn place(
-    id: &ReplicaId,
+    spec: &ShimSpec,
     secret_files: &[SecretFile],
-    user: Option<(u32, u32)>,
+    replica: BorrowedFd<'_>,
     notes: &mut Vec<String>,
 ) -> Result<Option<PathBuf>, String> {
     if secret_files.is_empty() {
         return Ok(None);
     }
-    let dir = create(id)?;
+    let user = spec.user;
+    let dir = create(&spec.id)?;
     let write = || -> io::Result<()> {
         let fd = files::open_dir(&dir)?;
         for file in secret_files {
             files::write_below(fd.as_fd(), &file.path, &file.content, file.mode, user)?;
+        }
+        for file in secret_files.iter().filter(|file| file.linked) {
+            let root = files::enter(replica, wire::ROOT)?;
+            files::link_below(root.as_fd(), &file.path, &dir.join(&file.path), user)?;
         }
         files::give(fd.as_fd(), user)
     };

@@ -55,6 +55,9 @@ pub(crate) struct SecretFile {
     #[serde(with = "bytes_base64")]
     pub(crate) content: Vec<u8>,
     pub(crate) mode: u32,
+    /// A link at its path in the root leads to it.
+    #[serde(default)]
+    pub(crate) linked: bool,
 }
 
 /// `spec.json`: what was asked, without any secret value.

@@ -90,6 +90,7 @@ pub(super) fn workload(
         path: "redis.conf".into(),
         content: text.into_bytes(),
         secret: true,
+        linked: false,
         mode: 0o400,
     }];
     Ok(Workload { command, files, stop: Stop { signal: "TERM".into(), grace: Duration::from_secs(30) } })

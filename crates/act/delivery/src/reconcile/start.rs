@@ -220,7 +220,9 @@ impl Start {
                 path: path.into(),
                 content: text.into_bytes(),
                 secret,
-                mode: file.mode,
+                linked: secret,
+                // The secret is its reader's alone, whatever the file says for others.
+                mode: if secret { file.mode & 0o700 } else { file.mode },
             });
         }
         Ok(files)
@@ -540,6 +542,7 @@ impl Values {
                     path: path.into(),
                     content: value.expose().to_vec(),
                     secret: true,
+                    linked: false,
                     mode: 0o400,
                 }),
                 SecretDelivery::Template => {}

@@ -214,7 +214,12 @@ fn shim_spec(
         working_directory: root.join(spec.working_directory),
         environment,
         secret_files: secret_files
-            .map(|file| SecretFile { path: file.path, content: file.content, mode: file.mode })
+            .map(|file| SecretFile {
+                path: file.path,
+                content: file.content,
+                mode: file.mode,
+                linked: file.linked,
+            })
             .collect(),
         user,
         limits: spec.limits,

@@ -180,7 +180,7 @@ impl Supervisor {
     /// The first start, with the secret files before it.
     fn begin(&mut self) {
         let secret_files = std::mem::take(&mut self.spec.secret_files);
-        match secrets::place(&self.spec.id, &secret_files, self.spec.user, &mut self.notes) {
+        match secrets::place(&self.spec, &secret_files, self.dir.as_fd(), &mut self.notes) {
             Ok(Some(dir)) => {
                 let shown = dir.display().to_string();
                 self.spec.environment.insert(wire::SECRETS_DIR.into(), shown);

@@ -77,6 +77,7 @@ async fn a_killed_shim_makes_it_lost_and_its_orphans_end() {
             path: "key".into(),
             content: b"secret".to_vec(),
             secret: true,
+            linked: false,
             mode: 0o400,
         }];
         let id = bench.start(spec).await;

@@ -119,6 +119,7 @@ async fn planted_symlinks_are_refused() {
         path: "conf/planted".into(),
         content: b"x".to_vec(),
         secret: false,
+        linked: false,
         mode: 0o600,
     }];
     let error = bench.driver.start(spec).await.unwrap_err();

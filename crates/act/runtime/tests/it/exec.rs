@@ -125,6 +125,7 @@ async fn a_specification_too_large_for_its_pipe_is_refused() {
         path: "big".into(),
         content: vec![7; 24 << 20],
         secret: true,
+        linked: false,
         mode: 0o400,
     }];
     let error = bench.driver.start(spec).await.unwrap_err();

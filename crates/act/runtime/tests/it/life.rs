@@ -28,6 +28,7 @@ async fn a_failure_to_start_says_exactly_why() {
         path: path.into(),
         content: content.into(),
         secret: false,
+        linked: false,
         mode,
     };
     let cases = [
@@ -110,8 +111,13 @@ async fn runs_in_its_own_root_as_its_own_user() {
     spec.source = Some(source.path().into());
     spec.data_directories = vec![data.clone()];
     spec.environment.insert("DATA".into(), EnvValue::Plain(data.display().to_string()));
-    spec.files =
-        vec![WorkloadFile { path: "conf/x".into(), content: b"conf".into(), secret: false, mode: 0o400 }];
+    spec.files = vec![WorkloadFile {
+        path: "conf/x".into(),
+        content: b"conf".into(),
+        secret: false,
+        linked: false,
+        mode: 0o400,
+    }];
     let id = spec.id.clone();
     let (exit, lines) = bench.run(spec).await;
     let text: Vec<_> = lines.into_iter().map(|line| line.text).collect();

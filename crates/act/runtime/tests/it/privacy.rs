@@ -39,6 +39,7 @@ async fn secrets_reach_the_workload_and_nothing_else() {
         path: "sub/key".into(),
         content: CANARIES[1].as_bytes().to_vec(),
         secret: true,
+        linked: false,
         mode: 0o400,
     }];
     let shown = format!("{spec:?}");
@@ -74,6 +75,37 @@ async fn secrets_reach_the_workload_and_nothing_else() {
     let mut found = Vec::new();
     search(bench.dir.path(), &mut found);
     assert!(found.is_empty(), "{found:?}");
+}
+
+#[tokio::test]
+async fn a_secret_is_found_at_its_path_and_stays_in_memory() {
+    let bench = Bench::new();
+    let mut spec = shell(
+        "c=canary; test \"$(cat conf/app.ini)\" = $c-file-90be && echo read; \
+         stat -L -c '%a %u' conf/app.ini; exec sleep 1000",
+    );
+    let file = |content: &[u8], secret| WorkloadFile {
+        path: "conf/app.ini".into(),
+        content: content.to_vec(),
+        secret,
+        linked: secret,
+        mode: 0o600,
+    };
+    // A file of the release at the same path gives way.
+    spec.files = vec![file(b"from the release", false), file(CANARIES[1].as_bytes(), true)];
+    let id = bench.start(spec).await;
+    bench.line(&id, "read").await;
+    let owner = if is_root() { USER.0 } else { rustix::process::geteuid().as_raw() };
+    bench.line(&id, &format!("600 {owner}")).await;
+    let link = bench.path(&id).join("root/conf/app.ini");
+    let target = std::fs::read_link(&link).unwrap();
+    let meta = std::fs::symlink_metadata(&link).unwrap();
+    assert_eq!(meta.uid(), owner);
+    let mut found = Vec::new();
+    search(bench.dir.path(), &mut found);
+    assert!(found.is_empty(), "{found:?}");
+    bench.driver.stop(id).await.unwrap();
+    assert!(!target.exists());
 }
 
 #[tokio::test]
