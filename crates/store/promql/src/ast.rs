@@ -27,6 +27,14 @@ impl Place {
     pub fn new(start: usize, end: usize) -> Self {
         Self { start, end }
     }
+    /// Line and column of the start, both from 1, the column in bytes, as upstream counts.
+    #[must_use]
+    pub fn line_column(self, text: &str) -> (usize, usize) {
+        let before = &text.as_bytes()[..self.start.min(text.len())];
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        (line, before.len() - line_start + 1)
+    }
     /// From the start of this to the end of `last`.
     #[must_use]
     pub fn to(self, last: Self) -> Self {
@@ -110,6 +118,9 @@ pub struct Number {
 pub struct StringLiteral {
     /// Without quotes and escapes.
     pub value: String,
+    /// The bytes, when escapes such as `\xff` make them no UTF-8; `value` then has replacement
+    /// characters for them.
+    pub not_utf8: Option<Vec<u8>>,
     pub place: Place,
 }
 
@@ -135,11 +146,10 @@ pub enum Extended {
 
 #[derive(Debug, Clone)]
 pub struct VectorSelector {
-    /// The name before the braces or in quotes within them, empty when there is none. It is among
-    /// the matchers too.
+    /// The name before the braces, empty when there is none. It is among the matchers too, as a name
+    /// in quotes within the braces is.
     pub name: String,
-    /// All conditions, that on `__name__` included, as they were written, a name before the braces
-    /// last.
+    /// All conditions as they were written, that of a name before the braces last.
     pub matchers: Vec<Matcher>,
     /// What `offset` says; not applied to anything yet.
     pub offset: Option<DurationExpr>,
@@ -306,7 +316,7 @@ impl Cardinality {
 }
 
 /// Which series of two vectors belong together.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Matching {
     pub cardinality: Cardinality,
     /// Of `on` or `ignoring`.
@@ -496,11 +506,32 @@ impl Expr {
     }
 }
 
+/// Conditions in an order of their own: it does not matter how they were written.
+fn sorted(matchers: &[Matcher]) -> Vec<&Matcher> {
+    let mut sorted: Vec<&Matcher> = matchers.iter().collect();
+    sorted.sort_by_cached_key(|matcher| (&matcher.name, matcher.op.to_string(), &matcher.value));
+    sorted
+}
+
 /// Equality of floats that a round trip through text keeps: NaN is NaN.
 fn same(left: f64, right: f64) -> bool {
     left == right || (left.is_nan() && right.is_nan())
 }
 
+impl PartialEq for Matching {
+    fn eq(&self, other: &Self) -> bool {
+        let same = |left: Option<f64>, right: Option<f64>| match (left, right) {
+            (Some(left), Some(right)) => same(left, right),
+            _ => left.is_none() && right.is_none(),
+        };
+        self.cardinality == other.cardinality
+            && self.labels == other.labels
+            && self.on == other.on
+            && self.include == other.include
+            && same(self.fill_left, other.fill_left)
+            && same(self.fill_right, other.fill_right)
+    }
+}
 impl PartialEq for Number {
     fn eq(&self, other: &Self) -> bool {
         same(self.value, other.value) && self.is_duration == other.is_duration
@@ -508,13 +539,13 @@ impl PartialEq for Number {
 }
 impl PartialEq for StringLiteral {
     fn eq(&self, other: &Self) -> bool {
-        self.value == other.value
+        self.value == other.value && self.not_utf8 == other.not_utf8
     }
 }
 impl PartialEq for VectorSelector {
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name
-            && self.matchers == other.matchers
+            && sorted(&self.matchers) == sorted(&other.matchers)
             && self.offset == other.offset
             && self.at == other.at
             && self.extended == other.extended

@@ -12,10 +12,17 @@
 #![forbid(unsafe_code)]
 
 pub mod ast;
+mod check;
 pub mod eval;
 pub mod function;
+mod json;
+mod lex;
+pub mod literal;
 pub mod parse;
+mod print;
 
 pub use ast::Expr;
 pub use function::Function;
-pub use parse::{ParseError, ParseErrors, parse};
+pub use json::to_json;
+pub use parse::{ParseError, ParseErrors, parse, parse_selector};
+pub use print::pretty;

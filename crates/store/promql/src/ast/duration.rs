@@ -7,16 +7,14 @@ use super::{Number, Place};
 /// A duration in brackets, after `offset`, or as a subquery's step. Values are seconds.
 #[derive(Debug, Clone)]
 pub enum DurationExpr {
-    /// `5m`, `300`
+    /// `5m`, `300`, `-5m`
     Literal(Number),
     /// `step()`: the step of the query, 0 of an instant query.
     Step(Place),
     /// `range()`: from the start to the end of the query.
     Range(Place),
-    /// `-d`
+    /// `-d` of anything but a literal, which takes its sign in
     Negated { of: Box<DurationExpr>, place: Place },
-    /// `+d`, which changes nothing
-    Plus { of: Box<DurationExpr>, place: Place },
     /// `a + b`, `min_of(a, b)`, …
     Binary { op: DurationOp, left: Box<DurationExpr>, right: Box<DurationExpr>, place: Place },
     /// `(d)`
@@ -76,17 +74,8 @@ impl DurationExpr {
         match self {
             Self::Literal(number) => number.place,
             Self::Step(place) | Self::Range(place) => *place,
-            Self::Negated { place, .. }
-            | Self::Plus { place, .. }
-            | Self::Binary { place, .. }
-            | Self::Paren { place, .. } => *place,
+            Self::Negated { place, .. } | Self::Binary { place, .. } | Self::Paren { place, .. } => *place,
         }
-    }
-
-    /// A literal, or a literal with a sign.
-    #[must_use]
-    pub fn is_literal(&self) -> bool {
-        matches!(self, Self::Literal(_))
     }
 
     /// Milliseconds of an `offset`, which may be negative. `step_ms` and `range_ms` are those of the
@@ -125,7 +114,7 @@ impl DurationExpr {
             Self::Step(_) => step_s,
             Self::Range(_) => range_s,
             Self::Negated { of, .. } => -of.seconds(step_s, range_s)?,
-            Self::Plus { of, .. } | Self::Paren { of, .. } => of.seconds(step_s, range_s)?,
+            Self::Paren { of, .. } => of.seconds(step_s, range_s)?,
             Self::Binary { op, left, right, place } => {
                 let (left, right) = (left.seconds(step_s, range_s)?, right.seconds(step_s, range_s)?);
                 let by_zero = |why| Err(DurationError { place: *place, why });
@@ -157,9 +146,7 @@ impl DurationExpr {
         match self {
             Self::Literal(_) => false,
             Self::Step(_) | Self::Range(_) => true,
-            Self::Negated { of, .. } | Self::Plus { of, .. } | Self::Paren { of, .. } => {
-                of.depends_on_query()
-            }
+            Self::Negated { of, .. } | Self::Paren { of, .. } => of.depends_on_query(),
             Self::Binary { left, right, .. } => left.depends_on_query() || right.depends_on_query(),
         }
     }
@@ -172,7 +159,6 @@ impl PartialEq for DurationExpr {
             (Self::Literal(a), Self::Literal(b)) => a == b,
             (Self::Step(_), Self::Step(_)) | (Self::Range(_), Self::Range(_)) => true,
             (Self::Negated { of: a, .. }, Self::Negated { of: b, .. })
-            | (Self::Plus { of: a, .. }, Self::Plus { of: b, .. })
             | (Self::Paren { of: a, .. }, Self::Paren { of: b, .. }) => a == b,
             (
                 Self::Binary { op: a, left: al, right: ar, .. },
