@@ -1,6 +1,7 @@
 //! Takes in what the world of Prometheus sends and shows.
 //!
 //! - [`exposition`]: the formats in which a process shows its metrics, and their strict check.
+//! - [`config`]: Prometheus' own configuration file.
 //! - [`remote_write`]: the receiver of remote write 1.0.
 //! - [`relabel`]: rules over labels.
 //!
@@ -8,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod config;
 pub mod exposition;
 pub mod relabel;
 pub mod remote_write;

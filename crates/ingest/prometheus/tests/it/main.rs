@@ -1,5 +1,9 @@
 //! What the receivers make of what clients send.
 
+// Tests may stop at the first surprise, and so may what helps them.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod config;
 mod conformance;
 mod expositions;
 mod message;
