@@ -27,7 +27,6 @@ mod cgroup;
 mod driver;
 mod files;
 mod identity;
-pub mod ports;
 pub mod ready;
 mod secrets;
 mod segments;
