@@ -97,6 +97,18 @@ fn what_cannot_run_is_said_and_leaves_the_rest_alone() {
 }
 
 #[test]
+fn not_healthy_and_no_server_are_told_apart_by_exit_status() {
+    let stead = Stead::new();
+    let text = "name: brief\nrun: {command: \"sh -c 'sleep 1; exit 3'\", port: none}\n";
+    let project = stead.project("brief", &[("stead.yaml", text)]);
+    assert_eq!(stead.run(&["status"]).code, 7, "nobody answers");
+    stead.up(&project);
+    wait("a service that ends to be not healthy", || (stead.run(&["status"]).code == 8).then_some(()));
+    stead.ok(&["stop", "--everything"]);
+    assert_eq!(stead.run(&["status", "brief"]).code, 7);
+}
+
+#[test]
 fn an_address_in_use_is_a_clear_error() {
     let held = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = held.local_addr().unwrap().to_string();

@@ -159,7 +159,7 @@ impl Stead {
     /// The service as the API shows it.
     pub(crate) fn service(&self, name: &str) -> Value {
         let done = self.run(&["status", name, "--output", "json"]);
-        assert!(matches!(done.code, 0 | 7), "{done}");
+        assert!(matches!(done.code, 0 | 8), "{done}");
         serde_json::from_str(&done.out).unwrap_or_else(|error| panic!("{error}: {done}"))
     }
 

@@ -4,9 +4,23 @@ use std::{fmt, path::PathBuf};
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
 
+/// As in `docs/reference/exit-statuses.md`.
+const EXIT_STATUSES: &str = "Exit statuses:
+  0  done, or all is as it should be
+  1  something failed that should not (a bug, a ledger that is not intact, a plan that was declined)
+  2  what was asked is wrong: arguments, service files, settings
+     (`plan --detailed-exitcode`: the plan would change something)
+  3  not signed in, or not allowed
+  4  there is no such thing
+  5  it conflicts with what is there, or a plan failed and was undone
+  6  a limit is reached
+  7  no server, or no answer in time
+  8  `status`: something is not healthy; `doctor`: something is missing";
+
 /// Delivers services from one file each, and keeps them running.
 #[derive(Debug, Parser)]
 #[command(name = "stead", version, propagate_version = true, disable_help_subcommand = true)]
+#[command(after_long_help = EXIT_STATUSES)]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,
@@ -83,7 +97,7 @@ pub enum Command {
     Down(Down),
     /// Write a first stead.yaml by looking at a folder
     Init(Init),
-    /// Show services and their health
+    /// Show services and their health; exit status 8 when something is not healthy
     Status(Status),
     /// Show what a service prints
     Logs(Logs),
@@ -105,7 +119,7 @@ pub enum Command {
     Secret(Secret),
     /// Print a one-time link to sign in to the web interface
     Open,
-    /// Say what this machine lacks and what that costs
+    /// Say what this machine lacks and what that costs; exit status 8 when something is missing
     Doctor,
     /// Print a completion script
     Completion { shell: clap_complete::Shell },

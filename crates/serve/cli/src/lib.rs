@@ -23,6 +23,10 @@ use base::{Class, Problem};
 use client::{Client, Endpoint};
 use futures_util::future::BoxFuture;
 
+/// Exit status of a look that found something wanting: a service that is not healthy, software that is
+/// missing. Unlike those of [`Class::exit_status`] it is an answer, not a failure to get one.
+pub const NOT_AS_IT_SHOULD_BE: u8 = 8;
+
 /// Where the server runs and how it is reached.
 #[derive(Debug, Clone)]
 pub struct Server {

@@ -9,6 +9,7 @@ use delivery_api::Health;
 use futures_util::StreamExt;
 
 use crate::{
+    NOT_AS_IT_SHOULD_BE,
     args::{Audit, Events, Global, Logs, Status},
     failed, json, print_json, render,
 };
@@ -16,7 +17,7 @@ use crate::{
 /// Events of one page while following.
 const PAGE: u64 = 200;
 
-/// Exit status 0 when everything is healthy or stopped, 7 otherwise.
+/// Exit status 0 when everything is healthy or stopped, [`NOT_AS_IT_SHOULD_BE`] otherwise.
 pub(crate) async fn status(client: &Client, global: &Global, args: Status) -> Result<ExitCode, Problem> {
     loop {
         let healthy = match &args.service {
@@ -40,11 +41,7 @@ pub(crate) async fn status(client: &Client, global: &Global, args: Status) -> Re
             }
         };
         if !args.watch {
-            return Ok(if healthy {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::from(Class::Unavailable.exit_status())
-            });
+            return Ok(verdict(healthy));
         }
         let mut changes = client.get_stream().await.map_err(failed)?;
         let _ = changes.next().await; // Says that it listens.
@@ -184,7 +181,7 @@ pub(crate) async fn audit(client: &Client, global: &Global, _: Audit) -> Result<
     Ok(if verdict.intact { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
-/// Exit status 7 when something is missing.
+/// Exit status [`NOT_AS_IT_SHOULD_BE`] when something is missing.
 pub(crate) fn doctor(global: &Global, findings: Vec<Finding>) -> Result<ExitCode, Problem> {
     let missing = findings.iter().any(|finding| finding.state == "missing");
     if json(global) {
@@ -197,5 +194,9 @@ pub(crate) fn doctor(global: &Global, findings: Vec<Finding>) -> Result<ExitCode
             }
         }
     }
-    Ok(if missing { ExitCode::from(Class::Unavailable.exit_status()) } else { ExitCode::SUCCESS })
+    Ok(verdict(!missing))
+}
+
+fn verdict(good: bool) -> ExitCode {
+    if good { ExitCode::SUCCESS } else { ExitCode::from(NOT_AS_IT_SHOULD_BE) }
 }
