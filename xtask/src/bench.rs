@@ -1,20 +1,65 @@
-//! Measurements against the products that a team would use instead, and the form they are
+//! Measurements, some against the products that a team would use instead, and the form they are
 //! printed in.
 //!
 //! Each compares CPU time in one run, in alternating rounds, and says median and spread.
 
+pub mod footprint;
 pub mod gateway;
+pub mod plan;
+mod stand;
+
+use std::path::PathBuf;
 
 use serde::Serialize;
 
-/// Runs the measurement of this name.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// What to measure: gateway, plan, footprint
+    name: String,
+    /// Fewer and shorter rounds
+    #[arg(long)]
+    quick: bool,
+    /// `json`, or a table
+    #[arg(long, default_value = "table")]
+    output: String,
+    /// plan, footprint: measure this program instead of building it
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
+}
+
+/// Runs the measurement that is named.
 ///
 /// # Errors
 /// There is none of this name, or it fails.
-pub fn run(name: &str, quick: bool, json: bool) -> anyhow::Result<()> {
-    match name {
-        "gateway" => gateway::run(quick, json),
-        _ => anyhow::bail!("there is no bench {name:?}; there is: gateway"),
+pub fn run(args: Args) -> anyhow::Result<()> {
+    let json = args.output == "json";
+    match args.name.as_str() {
+        "gateway" => gateway::run(args.quick, json),
+        "plan" => plan::run(args.program, args.quick, json),
+        "footprint" => footprint::run(args.program, args.quick, json),
+        name => anyhow::bail!("there is no bench {name:?}; there are: gateway, plan, footprint"),
+    }
+}
+
+/// A figure of our own, without a peer, where less is better.
+fn figure_of(name: String, unit: &'static str, values: &[f64], goal: Option<f64>) -> Figure {
+    let ours = median(values);
+    Figure {
+        name,
+        unit,
+        better: "lower",
+        ours,
+        peer: None,
+        peer_name: None,
+        peer_version: None,
+        ratio: None,
+        spread: [
+            values.iter().copied().fold(f64::INFINITY, f64::min),
+            values.iter().copied().fold(0.0, f64::max),
+        ],
+        runs: values.len(),
+        goal,
+        met: goal.map(|goal| ours <= goal),
     }
 }
 

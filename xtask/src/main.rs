@@ -32,17 +32,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Measure against the products a team would use instead
-    Bench {
-        /// What to measure: gateway
-        name: String,
-        /// Fewer and shorter rounds
-        #[arg(long)]
-        quick: bool,
-        /// `json`, or a table
-        #[arg(long, default_value = "table")]
-        output: String,
-    },
+    /// Measure Stead, by itself or against the products a team would use instead
+    Bench(bench::Args),
     /// Build everything, deliver the example shop and say where it is
     Demo(demo::Args),
     /// Install what the tests need, then run every check and test
@@ -83,7 +74,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         std::env::set_current_dir(stage::root())?;
     }
     match task {
-        Task::Bench { name, quick, output } => bench::run(&name, quick, output == "json"),
+        Task::Bench(args) => bench::run(args),
         Task::Demo(args) => demo::run(&args),
         Task::Test(args) => test::run(&args),
         Task::Check => check::run(),

@@ -2099,6 +2099,10 @@ export interface components {
             action: components["schemas"]["Action"];
             /** @description Why, in a sentence. */
             why: string;
+            /**
+             * @description What differs. What is created differs in all of its fields: they are listed where the plan is
+             *     asked for by its id, and left out in the answer that makes it and in lists.
+             */
             changes?: components["schemas"]["FieldChange"][];
             /** @description Subjects that come before this one. */
             after?: string[];

@@ -141,9 +141,16 @@ fn tree_of(wire: &ArtifactTree) -> Result<Tree, Problem> {
 
 impl Artifacts for BlobArtifacts {
     fn missing(&self, wire: Vec<ArtifactTree>) -> BoxFuture<'_, Result<Vec<String>, Problem>> {
+        let trees = self.trees.clone();
         Box::pin(self.blocking("look for files", move |store| {
-            let mut digests = BTreeSet::new();
+            let (mut digests, mut seen) = (BTreeSet::new(), BTreeSet::new());
             for tree in &wire {
+                let digest: Digest = tree.digest.parse().map_err(|error| problem(&error))?;
+                // Services of one file share a tree; and what is checked out is all that a release of
+                // it takes, see `checkout`.
+                if !seen.insert(digest) || trees.join(digest.hex()).exists() {
+                    continue;
+                }
                 let tree = tree_of(tree)?;
                 // The list of a tree is a blob like its files, and uploaded with them.
                 digests.insert(tree.digest());

@@ -120,6 +120,8 @@ pub struct Step {
     pub action: Action,
     /// Why, in a sentence.
     pub why: String,
+    /// What differs. What is created differs in all of its fields: they are listed where the plan is
+    /// asked for by its id, and left out in the answer that makes it and in lists.
     #[serde(default)]
     pub changes: Vec<FieldChange>,
     /// Subjects that come before this one.

@@ -12,6 +12,9 @@ use crate::record::{self, BindingRecord, PlanRecord, ReleaseRecord, ServiceRecor
 
 /// Times that a change is tried anew after somebody else changed the same record.
 const CONFLICT_RETRIES_MAX: u32 = 8;
+/// The same for the one record that hands out users, which every step of a large plan wants at once:
+/// each round serves one of them.
+const USER_RETRIES_MAX: u32 = 4_096;
 /// Ports for replicas and bindings: below Linux' range for outgoing connections.
 pub const PORTS: std::ops::Range<u16> = 20_000..32_000;
 /// First user id of services; above what systemd and container tools hand out. Nobody else chooses
@@ -144,7 +147,7 @@ impl Books {
     pub async fn allocate_user(&self, scope: &Scope) -> Result<u32, Problem> {
         // Users are the machine's, so they are counted once for all environments.
         let shared = Scope { tenant: scope.tenant.clone(), environment: base::Environment::default() };
-        for _ in 0..CONFLICT_RETRIES_MAX {
+        for _ in 0..USER_RETRIES_MAX {
             let found = self.get::<u64>(&shared, record::ALLOCATION, "user").await?;
             let next = found.as_ref().map_or(USER_FIRST, |found| found.body);
             let key = Key::new(&shared, record::ALLOCATION, "user");
@@ -163,7 +166,8 @@ impl Books {
                 Err(error) => return Err(problem(&error)),
             }
         }
-        Err(users_exhausted())
+        Err(Problem::new(Class::Conflict, "delivery.busy", "too many services want a user at once")
+            .with_hint("try again"))
     }
 
     /// Gives a user to what was delivered while Stead was not root: as root it starts nothing without.
@@ -293,6 +297,35 @@ pub fn changed(field: &str, before: impl Into<Value>, after: impl Into<Value>) -
 mod tests {
     use super::*;
     use crate::doubles::{Keep, Machine, delivered, ports};
+
+    #[test]
+    fn a_port_is_free_and_in_the_range_and_when_none_is_left_that_is_said() {
+        let port = free_port(&[]).unwrap();
+        assert!(PORTS.contains(&port));
+        let bound = TcpListener::bind(("127.0.0.1", port)).unwrap();
+        let all_but_one: Vec<u16> = PORTS.filter(|other| *other != port).collect();
+        let problem = free_port(&all_but_one).unwrap_err();
+        assert_eq!(
+            (problem.class, problem.code.as_ref()),
+            (Class::Limit, "delivery.ports"),
+            "bound by another"
+        );
+        drop(bound);
+        assert_eq!(free_port(&all_but_one).unwrap(), port);
+    }
+
+    #[tokio::test]
+    async fn many_at_once_get_a_user_each() {
+        let home = tempfile::tempdir().unwrap();
+        let ports = ports(home.path(), &Arc::new(Machine::default()), Keep::default());
+        let books = Books { state: Arc::clone(&ports.state) };
+        let scope = Scope::default();
+        // More than the times that another kind of change is tried anew.
+        let wishes = (0..10 * CONFLICT_RETRIES_MAX).map(|_| books.allocate_user(&scope));
+        let users = futures_util::future::try_join_all(wishes).await.unwrap();
+        let different: std::collections::BTreeSet<u32> = users.iter().copied().collect();
+        assert_eq!(different.len(), users.len());
+    }
 
     #[tokio::test]
     async fn what_has_no_user_gets_one_of_its_own_and_keeps_it() {

@@ -127,15 +127,14 @@ impl Engine {
 
     async fn list_plans(&self, scope: Scope, id: Option<String>) -> Result<Vec<Plan>> {
         let basis = self.basis(&scope).await?;
-        let fresh = |found: PlanRecord| {
-            let mut plan = found.plan;
-            if plan.state == PlanState::Open && found.basis != basis {
-                plan.state = PlanState::Stale;
+        let fresh = |mut found: PlanRecord| {
+            if found.plan.state == PlanState::Open && found.basis != basis {
+                found.plan.state = PlanState::Stale;
             }
-            plan
+            found
         };
         if let Some(id) = id {
-            return Ok(vec![fresh(self.books.plan(&scope, &id).await?.body)]);
+            return Ok(vec![fresh(self.books.plan(&scope, &id).await?.body).shown()]);
         }
         let found = self.books.all::<PlanRecord>(Scan::of(&scope, record::PLAN)).await?;
         // Ids carry their time of creation, so the scan's order is that of age.
@@ -143,7 +142,7 @@ impl Engine {
             .into_iter()
             .rev()
             .take(PLANS_LISTED)
-            .map(|(_, Versioned { body, .. })| fresh(body))
+            .map(|(_, Versioned { body, .. })| fresh(body).plan)
             .collect())
     }
 

@@ -3,7 +3,10 @@
 mod diff;
 mod rotation;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use base::id::ReleaseId;
 use delivery_api::{Action, FieldChange, Step, Summary};
@@ -33,7 +36,7 @@ pub struct Wanted {
 #[derive(Debug, Clone)]
 pub struct Actual {
     pub record: ServiceRecord,
-    pub release: Option<ReleaseRecord>,
+    pub release: Option<Arc<ReleaseRecord>>,
 }
 
 /// What should go.
@@ -164,7 +167,8 @@ fn plan_service(outcome: &mut Outcome, wish: &Wanted, actual: Option<&Actual>, a
             subject,
             action: Action::Create,
             why: why.into(),
-            changes: changes(&Value::Null, &definition),
+            // They follow from the definition, see `PlanRecord::shown`.
+            changes: Vec::new(),
             after,
             warnings: Vec::new(),
             deletes_data: false,
@@ -377,7 +381,8 @@ mod tests {
     #[test]
     fn a_plan_that_deletes_data_says_so_by_a_field_and_in_words() {
         let (_, record, release) = delivered("name: web\nrun: {command: serve}\n");
-        let actual = BTreeMap::from([("web".to_owned(), Actual { record, release: Some(release) })]);
+        let actual =
+            BTreeMap::from([("web".to_owned(), Actual { record, release: Some(Arc::new(release)) })]);
         for delete_data in [true, false] {
             let going = Going { services: BTreeSet::from(["web".to_owned()]), delete_data };
             let outcome = plan(&[], &actual, &going);

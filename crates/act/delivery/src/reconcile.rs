@@ -6,6 +6,7 @@
 //! Slow work (starting, stopping, checking) runs in tasks that report back through one channel.
 
 pub(crate) mod checks;
+mod ends;
 mod health;
 pub(crate) mod live;
 mod observe;
@@ -26,7 +27,11 @@ use base::{Ctx, Problem, Scope, Tenant, Timestamp, id::ReplicaId};
 use futures_util::StreamExt;
 use gateway_api::{Sample, Snapshot};
 use tasks::Shutdown;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{
+    Notify,
+    broadcast::error::{RecvError, TryRecvError},
+    mpsc, watch,
+};
 
 pub use routes::PUBLIC;
 pub(crate) use turn::start_one;
@@ -63,6 +68,34 @@ pub(crate) enum Report {
     Removed { replica: ReplicaId, done: bool },
     Samples(Vec<Sample>),
     GatewayVersion(u64),
+}
+
+/// Releases to read anew.
+#[derive(Debug)]
+enum Stale {
+    All,
+    Some(std::collections::BTreeSet<String>),
+}
+
+impl Stale {
+    /// More than these are as good as all.
+    const NOTED_MAX: usize = 10_000;
+
+    fn note(&mut self, release: &str) {
+        if let Self::Some(noted) = self {
+            noted.insert(release.to_owned());
+            if noted.len() > Self::NOTED_MAX {
+                *self = Self::All;
+            }
+        }
+    }
+
+    fn has(&self, release: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Some(noted) => noted.contains(release),
+        }
+    }
 }
 
 /// What others share with the loop.
@@ -158,6 +191,8 @@ pub struct Reconciler {
     inbox: Option<mpsc::Receiver<Report>>,
     working: usize,
     dirty: bool,
+    /// Releases that changed since they were read.
+    stale: Stale,
     observe_at: Duration,
     reload_at: Duration,
     /// Nothing is stopped or started before the first full look at records and replicas.
@@ -186,6 +221,7 @@ impl Reconciler {
             inbox: Some(inbox),
             working: 0,
             dirty: true,
+            stale: Stale::All,
             observe_at: Duration::ZERO,
             reload_at: Duration::ZERO,
             looked: false,
@@ -216,7 +252,17 @@ impl Reconciler {
                     }
                 }
                 Some(()) = phases.next() => self.observe_at = Duration::ZERO,
-                changed = records.recv() => self.hear(changed),
+                changed = records.recv() => {
+                    self.hear(changed);
+                    // One turn for all of them: while many services are delivered they come by the thousand.
+                    loop {
+                        match records.try_recv() {
+                            Ok(change) => self.hear(Ok(change)),
+                            Err(TryRecvError::Lagged(count)) => self.hear(Err(RecvError::Lagged(count))),
+                            Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+                        }
+                    }
+                }
                 Some(batch) = samples.next() => self.take(Report::Samples(batch)),
                 () = self.shared.wake.notified() => self.dirty = true,
                 () = tokio::time::sleep(pause) => {}
@@ -224,15 +270,25 @@ impl Reconciler {
         }
     }
 
-    fn hear(&mut self, changed: Result<state::Change, tokio::sync::broadcast::error::RecvError>) {
-        let ours = |key: &state::Key| {
-            matches!(key.kind.as_str(), record::SERVICE | record::RELEASE | record::BINDING)
-                && key.scope.tenant == self.ports.tenant
-        };
+    fn hear(&mut self, changed: Result<state::Change, RecvError>) {
         match changed {
-            Ok(change) => self.dirty |= change.keys.iter().any(ours),
+            Ok(change) => {
+                for key in change.keys.iter().filter(|key| key.scope.tenant == self.ports.tenant) {
+                    match key.kind.as_str() {
+                        record::SERVICE | record::BINDING => self.dirty = true,
+                        record::RELEASE => {
+                            self.dirty = true;
+                            self.stale.note(&key.id);
+                        }
+                        _ => {}
+                    }
+                }
+            }
             // It lagged: something was missed, so everything is read.
-            Err(_) => self.dirty = true,
+            Err(_) => {
+                self.dirty = true;
+                self.stale = Stale::All;
+            }
         }
     }
 

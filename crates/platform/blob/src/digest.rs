@@ -19,6 +19,11 @@ impl Digest {
         Self(Sha256::digest(bytes).into())
     }
 
+    /// The first byte: which folder of a store it stands in.
+    pub(crate) fn first(&self) -> u8 {
+        self.0[0]
+    }
+
     /// The 64 hexadecimal digits.
     #[must_use]
     pub fn hex(&self) -> String {

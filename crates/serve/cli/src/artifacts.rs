@@ -5,6 +5,7 @@ use std::{
     fs::File,
     io::Write,
     path::PathBuf,
+    sync::Arc,
 };
 
 use base::{Class, Problem};
@@ -20,6 +21,48 @@ use tokio::sync::mpsc;
 const PARTS_WAITING_MAX: usize = 16;
 const PART_BYTES: usize = 256 << 10;
 
+/// Threads that read folders: enough to keep a disk busy.
+const READERS_MAX: usize = 4;
+
+/// The trees of the services that have files, by name. Services that stand in one file share one.
+///
+/// # Errors
+/// As [`Local::of`], of the first service that fails.
+pub(crate) fn read(services: &[ServiceFile]) -> Result<Vec<(String, Arc<Local>)>, Problem> {
+    let with_files: Vec<&ServiceFile> = services.iter().filter(|file| has_files(file)).collect();
+    let mut folders: BTreeMap<PathBuf, &ServiceFile> = BTreeMap::new();
+    for file in &with_files {
+        folders.entry(file.folder()).or_insert(file);
+    }
+    let folders: Vec<&ServiceFile> = folders.into_values().collect();
+    let readers = std::thread::available_parallelism().map_or(1, usize::from).min(READERS_MAX);
+    let share = folders.len().div_ceil(readers).max(1);
+    let read = std::thread::scope(|scope| {
+        let readers: Vec<_> = folders
+            .chunks(share)
+            .map(|share| {
+                // The first mistake ends a reader's work, and with it that of the command.
+                scope.spawn(move || share.iter().map(|file| Local::of(file)).collect::<Result<Vec<_>, _>>())
+            })
+            .collect();
+        let mut read = BTreeMap::new();
+        for reader in readers {
+            let lost = |_| Problem::new(Class::Internal, "cli.read", "a reader of folders was lost");
+            for local in reader.join().map_err(lost)?? {
+                read.insert(local.folder.clone(), Arc::new(local));
+            }
+        }
+        Ok::<_, Problem>(read)
+    })?;
+    let named = |file: &&ServiceFile| Some((file.base().name.to_string(), read.get(&file.folder())?.clone()));
+    Ok(with_files.iter().filter_map(named).collect())
+}
+
+/// A service without processes has no files.
+fn has_files(file: &ServiceFile) -> bool {
+    file.base().run.is_some() || !file.base().jobs.is_empty()
+}
+
 /// The tree of a service's folder, and where it was read.
 #[derive(Debug)]
 pub(crate) struct Local {
@@ -28,14 +71,11 @@ pub(crate) struct Local {
 }
 
 impl Local {
-    /// Reads a folder. A service without processes has no files.
+    /// Reads the folder of a service.
     ///
     /// # Errors
     /// Too many or too large files, or something that cannot be read.
-    pub(crate) fn of(file: &ServiceFile) -> Result<Option<Self>, Problem> {
-        if file.base().run.is_none() && file.base().jobs.is_empty() {
-            return Ok(None);
-        }
+    fn of(file: &ServiceFile) -> Result<Self, Problem> {
         let folder = file.folder();
         let scanned =
             blob::scan(&folder, &Rules::default()).map_err(|error| {
@@ -49,7 +89,7 @@ impl Local {
                     format!("`.steadignore` in {} says what to leave out", folder.display())
                 }))
             })?;
-        Ok(Some(Self { folder, tree: scanned.tree }))
+        Ok(Self { folder, tree: scanned.tree })
     }
 
     pub(crate) fn wire(&self) -> ArtifactTree {
@@ -89,7 +129,11 @@ enum Content {
 ///
 /// # Errors
 /// A file changed since it was scanned, or the server refused.
-pub(crate) async fn upload(client: &Client, trees: &[Local], missing: &[String]) -> Result<u64, Problem> {
+pub(crate) async fn upload(
+    client: &Client,
+    trees: &[Arc<Local>],
+    missing: &[String],
+) -> Result<u64, Problem> {
     let wanted: BTreeSet<&str> = missing.iter().map(String::as_str).collect();
     let mut files: BTreeMap<String, Content> = BTreeMap::new();
     for local in trees {

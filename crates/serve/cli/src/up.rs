@@ -5,6 +5,7 @@ use std::{
     io::{IsTerminal, Write},
     path::Path,
     process::ExitCode,
+    sync::Arc,
     time::Duration,
 };
 
@@ -31,7 +32,7 @@ const PLANS_MAX: u32 = 5;
 const HEALTHY_WITHIN: Duration = Duration::from_secs(120);
 
 pub(crate) async fn up(global: &Global, args: Up, host: &dyn Host) -> Result<ExitCode, Problem> {
-    let workspace = load(&args.path, &known(global, host).await)?;
+    let workspace = load(&args.path, global, host).await?;
     if !args.no_build {
         build(global, &workspace)?;
     }
@@ -97,7 +98,7 @@ async fn deliver(
 }
 
 pub(crate) async fn plan(global: &Global, args: PlanArgs, host: &dyn Host) -> Result<ExitCode, Problem> {
-    let workspace = load(&args.path, &known(global, host).await)?;
+    let workspace = load(&args.path, global, host).await?;
     let (server, _) = host.ensure(options(global, &args.listen)).await?;
     let client = client_of(global, &server);
     let (plan, _) = make_plan(&client, global, &args.path, &workspace).await?;
@@ -159,22 +160,31 @@ async fn settle(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Names of the services that a running server has already, which needs may name; none without one.
-async fn known(global: &Global, host: &dyn Host) -> BTreeSet<NameId> {
-    let Ok(Some(server)) = host.find(global.data()).await else { return BTreeSet::new() };
-    let services = client_of(global, &server).get_services().await.unwrap_or_default();
-    services.iter().filter_map(|service| NameId::parse(&service.name).ok()).collect()
-}
-
-fn load(path: &Path, known: &BTreeSet<NameId>) -> Result<Workspace, Problem> {
-    let options = service_file::Options { known_services: known.clone(), ..service_file::Options::default() };
-    service_file::load_with(path, &options).map_err(|problems| {
+/// The services of a path. Needs may name services that a running server has already: it is asked
+/// only when they are not all there without.
+async fn load(path: &Path, global: &Global, host: &dyn Host) -> Result<Workspace, Problem> {
+    let mut loaded = service_file::load(path);
+    if loaded.is_err() {
+        let known_services = known(global, host).await;
+        if !known_services.is_empty() {
+            let options = service_file::Options { known_services, ..service_file::Options::default() };
+            loaded = service_file::load_with(path, &options);
+        }
+    }
+    loaded.map_err(|problems| {
         eprint!("{}", problems.render(false));
         let count = problems.items.len();
         let noun = if count == 1 { "mistake" } else { "mistakes" };
         Problem::new(Class::Invalid, "cli.service_file", format!("{count} {noun} in {}", path.display()))
             .with_hint("nothing was changed; mend the file and run the command again")
     })
+}
+
+/// Names of the services that a running server has; none without one.
+async fn known(global: &Global, host: &dyn Host) -> BTreeSet<NameId> {
+    let Ok(Some(server)) = host.find(global.data()).await else { return BTreeSet::new() };
+    let services = client_of(global, &server).get_services().await.unwrap_or_default();
+    services.iter().filter_map(|service| NameId::parse(&service.name).ok()).collect()
 }
 
 /// Runs the build commands of the services, each in its folder, as the user who asked.
@@ -222,23 +232,24 @@ async fn make_plan(
     global: &Global,
     path: &Path,
     workspace: &Workspace,
-) -> Result<(Plan, Vec<Local>), Problem> {
+) -> Result<(Plan, Vec<Arc<Local>>), Problem> {
     let folder = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    let mut artifacts = BTreeMap::new();
-    let mut trees = Vec::new();
-    for file in &workspace.services {
-        if let Some(local) = Local::of(file)? {
-            artifacts.insert(file.base().name.to_string(), local.wire());
-            trees.push(local);
-        }
-    }
+    // git takes its time on a large repository; the folders are read meanwhile.
+    let (source, trees) = std::thread::scope(|scope| {
+        let source = scope.spawn(|| source::of(folder));
+        let trees = artifacts::read(&workspace.services);
+        let source = source.join().map_err(|_| Problem::new(Class::Internal, "cli.source", "git was lost"));
+        Ok::<_, Problem>((source?, trees?))
+    })?;
+    let artifacts = trees.iter().map(|(name, local)| (name.clone(), local.wire())).collect();
+    let trees = trees.into_iter().map(|(_, local)| local).collect();
     let documents = workspace
         .sources()
         .into_iter()
         .map(|source| Document { path: source.path().display().to_string(), text: source.text().to_owned() })
         .collect();
-    let submission = Submission { source: source::of(folder), documents, artifacts, ..Submission::default() };
+    let submission = Submission { source, documents, artifacts, ..Submission::default() };
     let _ = global;
     let plan = client.post_plans(&submission).await.map_err(failed)?;
     Ok((plan, trees))

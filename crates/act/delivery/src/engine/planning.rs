@@ -1,6 +1,9 @@
 //! From a submission to a stored plan.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use base::{Class, Ctx, Problem, Scope, id::PlanId};
 use delivery_api::{Plan, PlanState, Submission, port::Result};
@@ -20,7 +23,7 @@ use crate::{
 pub const SERVICES_MAX: usize = 5_000;
 
 impl Engine {
-    pub(super) async fn make_plan(&self, ctx: Ctx, submission: Submission) -> Result<Plan> {
+    pub(super) async fn make_plan(&self, ctx: Ctx, mut submission: Submission) -> Result<Plan> {
         let actual = self.actual(&ctx.scope).await?;
         let basis = basis_of(actual.values().map(|actual| &actual.record));
         if let Some(rotation) = &submission.rotation {
@@ -35,11 +38,8 @@ impl Engine {
         self.check_secrets(&ctx.scope, &wanted).await?;
         let going = going(&submission, &actual, &wanted)?;
         let outcome = planner::plan(&wanted, &actual, &going);
-        let trees: Vec<_> = wanted
-            .iter()
-            .filter_map(|wish| submission.artifacts.get(wish.service.name.as_str()).cloned())
-            .collect();
-        let missing = self.ports.artifacts.missing(trees).await?;
+        let trees = wanted.iter().filter_map(|wish| submission.artifacts.remove(wish.service.name.as_str()));
+        let missing = self.ports.artifacts.missing(trees.collect()).await?;
         self.store_plan(&ctx, submission.source, basis, outcome, missing).await
     }
 
@@ -64,31 +64,33 @@ impl Engine {
             missing_blobs,
             run: None,
         };
-        let stored = PlanRecord {
-            v: PlanRecord::FORMAT,
-            plan: plan.clone(),
-            basis,
-            work: outcome.work,
-            created_at: self.ports.clock.now(),
-        };
-        let key = Key::new(&ctx.scope, record::PLAN, &plan.id);
+        let created_at = self.ports.clock.now();
+        let stored = PlanRecord { v: PlanRecord::FORMAT, plan, basis, work: outcome.work, created_at };
+        let key = Key::new(&ctx.scope, record::PLAN, &stored.plan.id);
         self.books
             .commit(Commit {
                 preconditions: vec![Precondition::Absent(key)],
-                puts: vec![record::put(&ctx.scope, record::PLAN, &plan.id, &stored, &[])],
+                puts: vec![record::put(&ctx.scope, record::PLAN, &stored.plan.id, &stored, &[])],
                 ..Commit::default()
             })
             .await?;
-        Ok(plan)
+        Ok(stored.plan)
     }
 
     /// Services and the releases they should run, as the records have them.
     async fn actual(&self, scope: &Scope) -> Result<BTreeMap<String, Actual>> {
         let services = self.books.services(scope).await?;
+        let world = self.shared.world();
         let mut actual = BTreeMap::new();
         for (name, record) in services {
+            // What a plan looks at in a release never changes, so the one that the reconciler has read
+            // is as good as the one on record, and a thousand services need no thousand reads.
+            let known = world.service(scope, &name).and_then(|now| now.release.clone());
             let release = match &record.release {
-                Some(id) => self.books.release(scope, id.as_str()).await?,
+                Some(id) => match known.filter(|known| known.id == *id) {
+                    Some(known) => Some(known),
+                    None => self.books.release(scope, id.as_str()).await?.map(Arc::new),
+                },
                 None => None,
             };
             actual.insert(name, Actual { record, release });
@@ -202,14 +204,9 @@ impl Engine {
 fn basis_of<'a>(services: impl Iterator<Item = &'a ServiceRecord>) -> String {
     let mut hash = Sha256::new();
     for record in services {
-        let part = serde_json::json!([
-            record.name,
-            record.release,
-            record.replicas,
-            record.removing,
-            record.definition
-        ]);
-        hash.update(part.to_string());
+        let part = (&record.name, &record.release, record.replicas, record.removing, &record.definition);
+        // Strings, numbers and values always serialise.
+        hash.update(serde_json::to_vec(&part).unwrap_or_default());
         if let Some(password) = &record.password {
             hash.update(serde_json::json!(password).to_string());
         }

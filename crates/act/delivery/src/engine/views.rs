@@ -27,11 +27,12 @@ const INTERNET: &str = "internet";
 impl Engine {
     pub(super) fn list_services(&self, scope: &Scope) -> Vec<Service> {
         let world = self.shared.world();
+        let endpoints = self.endpoints(scope, &world);
         world
             .services
             .iter()
             .filter(|((of, _), now)| of == scope && is_shown(now))
-            .map(|(_, now)| self.summary(now, &world))
+            .map(|(_, now)| summary(scope, now, endpoints.get(now.record.name.as_str())))
             .collect()
     }
 
@@ -44,14 +45,16 @@ impl Engine {
         let releases = self.books.releases(scope, name).await?;
         let definition = definition_of(now);
         let bindings = self.books.bindings(scope).await?;
-        let endpoints = self.endpoints(now, &world).into_iter().chain(
+        let public = self.endpoints(scope, &world).remove(name).unwrap_or_default();
+        let service = summary(scope, now, Some(&public));
+        let endpoints = public.into_iter().chain(
             bindings.iter().filter(|binding| binding.service == name).map(|binding| Endpoint {
                 audience: binding.caller.clone(),
                 url: format!("http://127.0.0.1:{}", binding.port),
             }),
         );
         Ok(ServiceDetail {
-            service: self.summary(now, &world),
+            service,
             generation: now.generation,
             replicas: now.replicas.clone(),
             releases: releases.iter().take(RELEASES_LISTED).map(release_view).collect(),
@@ -76,47 +79,24 @@ impl Engine {
         })
     }
 
-    fn summary(&self, now: &ServiceNow, world: &World) -> Service {
-        let definition = definition_of(now);
-        let needs = definition.as_ref().map(needs_of).unwrap_or_default();
-        Service {
-            id: now.record.entity.to_string(),
-            name: now.record.name.clone(),
-            kind: now.record.kind,
-            environment: world
-                .services
-                .iter()
-                .find(|(_, other)| other.record.entity == now.record.entity)
-                .map_or_else(String::new, |((scope, _), _)| scope.environment.to_string()),
-            description: definition.as_ref().and_then(|definition| definition.description.clone()),
-            owner: definition.as_ref().and_then(|definition| definition.owner.clone()),
-            tier: definition.as_ref().map_or("standard", |definition| definition.tier.as_str()).to_owned(),
-            health: now.health,
-            reason: now.reason.clone(),
-            since: now.since.to_string(),
-            replicas_ready: now.ready,
-            replicas_wanted: now.wanted,
-            release: now.release.as_ref().map(release_view),
-            url: self.endpoints(now, world).into_iter().next().map(|endpoint| endpoint.url),
-            needs,
-            belongs_to: now.record.belongs_to.clone(),
-        }
-    }
-
-    fn endpoints(&self, now: &ServiceNow, world: &World) -> Vec<Endpoint> {
+    /// Where the services of an environment are reached from outside, by their name.
+    fn endpoints<'w>(&self, scope: &Scope, world: &'w World) -> BTreeMap<&'w str, Vec<Endpoint>> {
         let scheme = if self.ports.public_tls.is_some() { "https" } else { "http" };
         let address = self.public_address(world);
         let routes = world.snapshot.iter().flat_map(|snapshot| &snapshot.routes);
-        routes
-            .filter(|route| route.listener == PUBLIC && route.service == now.record.name)
-            .map(|route| {
-                let host = match &route.host {
-                    Some(host) => format!("{host}:{}", address.port()),
-                    None => address.to_string(),
-                };
-                Endpoint { audience: "public".into(), url: format!("{scheme}://{host}{}", route.path) }
-            })
-            .collect()
+        let mut found: BTreeMap<&str, Vec<Endpoint>> = BTreeMap::new();
+        for route in routes.filter(|route| route.listener == PUBLIC && route.scope == *scope) {
+            let host = match &route.host {
+                Some(host) => format!("{host}:{}", address.port()),
+                None => address.to_string(),
+            };
+            let url = format!("{scheme}://{host}{}", route.path);
+            found
+                .entry(route.service.as_str())
+                .or_default()
+                .push(Endpoint { audience: "public".into(), url });
+        }
+        found
     }
 
     fn public_address(&self, world: &World) -> std::net::SocketAddr {
@@ -172,6 +152,29 @@ impl Engine {
             .map(|((from, to), declared)| edge(from, to, declared, &rates))
             .collect();
         Ok(Map { nodes, edges })
+    }
+}
+
+fn summary(scope: &Scope, now: &ServiceNow, endpoints: Option<&Vec<Endpoint>>) -> Service {
+    let definition = definition_of(now);
+    let needs = definition.as_ref().map(needs_of).unwrap_or_default();
+    Service {
+        id: now.record.entity.to_string(),
+        name: now.record.name.clone(),
+        kind: now.record.kind,
+        environment: scope.environment.to_string(),
+        description: definition.as_ref().and_then(|definition| definition.description.clone()),
+        owner: definition.as_ref().and_then(|definition| definition.owner.clone()),
+        tier: definition.as_ref().map_or("standard", |definition| definition.tier.as_str()).to_owned(),
+        health: now.health,
+        reason: now.reason.clone(),
+        since: now.since.to_string(),
+        replicas_ready: now.ready,
+        replicas_wanted: now.wanted,
+        release: now.release.as_deref().map(release_view),
+        url: endpoints.and_then(|all| all.first()).map(|endpoint| endpoint.url.clone()),
+        needs,
+        belongs_to: now.record.belongs_to.clone(),
     }
 }
 

@@ -88,12 +88,12 @@ mod tests {
 
     fn pair() -> (Actual, Actual) {
         let (_, record, release) = delivered("name: web\nrun: {command: serve}\n");
-        let service = Actual { record, release: Some(release) };
+        let service = Actual { record, release: Some(release.into()) };
         let (_, mut record, mut release) = delivered("name: web-db\nrun: {command: serve}\n");
         record.kind = Kind::Postgres;
         record.belongs_to = Some("web".into());
         release.secrets.insert("stead.need.web-db.password".into(), 4);
-        (service, Actual { record, release: Some(release) })
+        (service, Actual { record, release: Some(release.into()) })
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! What the reconciler knows of each service and replica while it runs.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use base::{Scope, Timestamp, id::ReplicaId};
 use delivery_api::Health;
+use ledger::Draft;
 use runtime_api::{Exit, Observed, Phase};
 use service_file::model::Service;
 
@@ -34,9 +35,9 @@ pub(crate) enum Definition {
 #[derive(Debug)]
 pub(crate) struct Live {
     pub scope: Scope,
-    pub record: ServiceRecord,
+    pub record: Arc<ServiceRecord>,
     pub generation: u64,
-    pub release: Option<ReleaseRecord>,
+    pub release: Option<Arc<ReleaseRecord>>,
     pub definition: Option<Definition>,
     pub replicas: BTreeMap<ReplicaId, ReplicaLive>,
     pub backoff: Backoff,
@@ -61,7 +62,7 @@ impl Live {
     pub(crate) fn new(scope: Scope, record: ServiceRecord, generation: u64, now: Timestamp) -> Self {
         Self {
             scope,
-            record,
+            record: Arc::new(record),
             generation,
             release: None,
             definition: None,
@@ -180,7 +181,11 @@ pub(crate) struct ReplicaLive {
     pub drain: Option<Drain>,
     pub stopping: bool,
     pub hopeless: Option<String>,
-    /// Its end was put on the ledger.
+    /// Its end was taken in.
+    pub counted: bool,
+    /// What the ledger has still to be told of its end.
+    pub end: Option<Draft>,
+    /// Its end is on the ledger, or belongs to none: it may be forgotten.
     pub accounted: bool,
     pub removing: bool,
     pub ready_since: Option<Duration>,
@@ -210,6 +215,8 @@ impl ReplicaLive {
             drain: None,
             stopping: false,
             hopeless: None,
+            counted: false,
+            end: None,
             accounted: false,
             removing: false,
             ready_since: None,

@@ -1,22 +1,21 @@
 //! Reading: records from state, replicas from the driver, the last routes from disk.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use base::{Scope, id::ReplicaId};
-use ledger::Draft;
-use runtime_api::{Exit, Observed, Phase};
-use serde_json::json;
-use state::{Commit, Scan};
+use runtime_api::Observed;
+use state::Scan;
 
 use super::{
-    OBSERVE_EVERY, RELOAD_EVERY, Reconciler, Report, checks,
-    live::{Definition, EXITS_KEPT, Live, ReplicaLive},
+    OBSERVE_EVERY, RELOAD_EVERY, Reconciler, Report, Stale, checks,
+    live::{Definition, Live, ReplicaLive},
     routes,
 };
-use crate::{
-    books::draft,
-    record::{self, BindingRecord, ReleaseRecord, ServiceRecord},
-};
+use crate::record::{self, BindingRecord, ReleaseRecord, ServiceRecord};
 
 impl Reconciler {
     pub(super) async fn restore_routes(&mut self) {
@@ -42,6 +41,7 @@ impl Reconciler {
         match self.read_records().await {
             Ok(()) => {
                 self.dirty = false;
+                self.stale = Stale::Some(BTreeSet::new());
                 self.reload_at = now + RELOAD_EVERY;
                 true
             }
@@ -68,26 +68,31 @@ impl Reconciler {
         for (scope, found) in bindings {
             self.bindings.entry(scope).or_default().push(found.body);
         }
-        let mut gone: Vec<(Scope, String)> = self.services.keys().cloned().collect();
+        let mut gone: BTreeSet<(Scope, String)> = self.services.keys().cloned().collect();
         for (scope, found) in services {
             let key = (scope.clone(), found.body.name.clone());
-            gone.retain(|other| *other != key);
+            gone.remove(&key);
             let wall = self.ports.clock.now();
             let live = self
                 .services
                 .entry(key)
                 .or_insert_with(|| Live::new(scope.clone(), found.body.clone(), found.version, wall));
             live.generation = found.version;
-            live.record = found.body;
-            let current = live.release.as_ref().map(|release| release.id.clone());
-            let stale_state = live.release.is_some() && self.dirty;
-            if current != live.record.release || stale_state {
-                let release = match &live.record.release {
-                    Some(id) => self.books.release(&scope, id.as_str()).await?,
+            let changed = *live.record != found.body;
+            if changed {
+                live.record = Arc::new(found.body);
+            }
+            let current = live.release.as_ref().map(|release| &release.id);
+            let stale = current.is_some_and(|release| self.stale.has(release.as_str()));
+            let other = current != live.record.release.as_ref() || stale;
+            if other {
+                live.release = match &live.record.release {
+                    Some(id) => self.books.release(&scope, id.as_str()).await?.map(Arc::new),
                     None => None,
                 };
-                live.definition = release.as_ref().and_then(|release| definition(&live.record, release));
-                live.release = release;
+            }
+            if other || changed {
+                live.definition = live.release.as_ref().and_then(|release| definition(&live.record, release));
             }
             let revision = live.record.revision();
             if live.revision != revision {
@@ -105,7 +110,7 @@ impl Reconciler {
             if empty {
                 self.services.remove(&key);
             } else if let Some(live) = self.services.get_mut(&key) {
-                live.record.removing = true;
+                Arc::make_mut(&mut live.record).removing = true;
             }
         }
         Ok(())
@@ -171,64 +176,6 @@ impl Reconciler {
         live.replicas.insert(id, replica);
     }
 
-    /// Puts on the ledger how replicas ended, each once, with what it was caused by.
-    async fn account_for_ends(&mut self) {
-        let mut entries: Vec<Draft> = Vec::new();
-        let now = self.now();
-        let mut ended = Vec::new();
-        for (key, live) in &mut self.services {
-            let ids: Vec<ReplicaId> = live.replicas.keys().cloned().collect();
-            for id in ids {
-                let Some(replica) = live.replicas.get_mut(&id) else { continue };
-                let Some(exit) = exit_of(&replica.observed) else { continue };
-                if replica.accounted || replica.job().is_some() {
-                    continue;
-                }
-                replica.accounted = true;
-                let asked = replica.stopping || replica.drain.is_some() || replica.removing;
-                let ready_for = replica.ready_since.map_or(Duration::ZERO, |since| now.saturating_sub(since));
-                let hopeless = replica.hopeless.clone();
-                let current = Some(replica.revision.as_str()) == live.revision.as_deref();
-                ended.push((key.clone(), id, exit, asked, ready_for, hopeless, current));
-            }
-        }
-        for (key, id, mut exit, asked, ready_for, hopeless, current) in ended {
-            let Some(live) = self.services.get_mut(&key) else { continue };
-            // The signal that ended it is not why it had to go.
-            if let Some(check) = &hopeless {
-                exit.reason = format!("was replaced: {check}");
-            }
-            live.exits.push((id.clone(), exit.clone()));
-            let surplus = live.exits.len().saturating_sub(EXITS_KEPT);
-            live.exits.drain(..surplus);
-            if current && (!asked || hopeless.is_some()) {
-                live.account(&exit, ready_for, now);
-            }
-            if !asked || hopeless.is_some() {
-                let why = format!("replica {}", exit.reason);
-                let live = &self.services[&key];
-                let body = json!({
-                    "replica": id, "release": live.replicas.get(&id).map(|r| r.observed.release.to_string()),
-                    "code": exit.code, "signal": exit.signal, "oom": exit.oom, "at": exit.at.to_string(),
-                });
-                entries.push(draft(
-                    &self.ctx(live),
-                    "replica.exited",
-                    live.record.entity.as_str(),
-                    why,
-                    body,
-                ));
-            }
-        }
-        if entries.is_empty() {
-            return;
-        }
-        let commit = Commit { entries, ..Commit::default() };
-        if let Err(problem) = self.books.commit(commit).await {
-            tracing::warn!(%problem, "ended replicas could not be put on the ledger");
-        }
-    }
-
     /// The first snapshot that the gateway serves, asked while a replica waits to leave the routes.
     pub(super) fn ask_gateway(&mut self) {
         if self.gateway_asked {
@@ -243,44 +190,6 @@ impl Reconciler {
         if spawned.is_err() {
             self.gateway_asked = false;
         }
-    }
-}
-
-impl Live {
-    /// Counts an end that nobody asked for.
-    fn account(&mut self, exit: &Exit, ready_for: Duration, now: Duration) {
-        use service_file::model::RestartPolicy;
-        let restart = match &self.definition {
-            Some(Definition::Service(service)) => service.run.as_ref().map(|run| run.restart.policy),
-            _ => None,
-        };
-        let for_good = match restart {
-            Some(RestartPolicy::Never) => true,
-            Some(RestartPolicy::OnFailure) => exit.code == Some(0),
-            _ => false,
-        };
-        if for_good {
-            self.completed += 1;
-            return;
-        }
-        if ready_for >= crate::decide::STABLE_AFTER {
-            self.backoff.succeeded();
-        }
-        self.backoff.failed(now);
-    }
-}
-
-fn exit_of(observed: &Observed) -> Option<Exit> {
-    match &observed.phase {
-        Phase::Exited { exit } => Some(exit.clone()),
-        Phase::Lost { why } => Some(Exit {
-            at: base::Timestamp::default(),
-            code: None,
-            signal: None,
-            oom: false,
-            reason: format!("was lost: {why}"),
-        }),
-        _ => None,
     }
 }
 

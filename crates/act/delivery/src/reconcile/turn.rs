@@ -8,7 +8,7 @@ use serde_json::json;
 use state::{Commit, Key, Precondition};
 
 use super::{
-    Reconciler, Report, WORK_MAX, health,
+    Reconciler, Report, WORK_MAX, ends, health,
     live::{Definition, Drain, Role},
     routes,
     start::Start,
@@ -161,8 +161,8 @@ impl Reconciler {
         };
         let start = Start {
             scope: live.scope.clone(),
-            record: live.record.clone(),
-            release,
+            record: (*live.record).clone(),
+            release: (*release).clone(),
             definition: Arc::new(definition),
             revision,
             job: None,
@@ -211,10 +211,14 @@ impl Reconciler {
             return;
         }
         let (driver, reports) = (Arc::clone(&self.ports.driver), self.reports.clone());
+        let (books, scope) = (self.books.clone(), key.0.clone());
         let spawned = self.ports.tasks.spawn_once(tasks::Kind::WORK, "remove replica", move |_| async move {
             // Stopping first ends whatever a lost supervisor left behind.
             let _ = driver.stop(id.clone()).await;
             let done = driver.remove(id.clone()).await.is_ok();
+            if done {
+                ends::unmark(&books, &scope, &id).await;
+            }
             let _ = reports.send(Report::Removed { replica: id, done }).await;
         });
         replica.removing = spawned.is_ok();
@@ -406,7 +410,7 @@ impl Reconciler {
                 ));
             }
         }
-        let active = ReleaseRecord { state: ReleaseState::Active, reason: None, ..current };
+        let active = ReleaseRecord { state: ReleaseState::Active, reason: None, ..(*current).clone() };
         commit.puts.push(put_release(&key.0, &active));
         commit.entries.push(draft(
             &self.ctx(live),
@@ -417,7 +421,7 @@ impl Reconciler {
         ));
         self.books.commit(commit).await?;
         if let Some(live) = self.services.get_mut(key) {
-            live.release = Some(active);
+            live.release = Some(Arc::new(active));
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! What is published for others to read: an immutable picture, swapped as a whole.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use base::{Scope, id::ReplicaId};
 use delivery_api::{Check, Exit, Health, Replica, ReplicaState};
@@ -31,9 +31,9 @@ pub struct Rollout {
 /// One service as it is now.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServiceNow {
-    pub record: ServiceRecord,
+    pub record: Arc<ServiceRecord>,
     pub generation: u64,
-    pub release: Option<ReleaseRecord>,
+    pub release: Option<Arc<ReleaseRecord>>,
     pub health: Health,
     pub reason: Option<String>,
     pub since: base::Timestamp,
@@ -72,7 +72,7 @@ impl World {
 
 fn now_of(live: &Live, now: Duration) -> ServiceNow {
     ServiceNow {
-        record: live.record.clone(),
+        record: Arc::clone(&live.record),
         generation: live.generation,
         release: live.release.clone(),
         health: live.health,
