@@ -1,6 +1,7 @@
 //! From a folder to its tree.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File, OpenOptions},
     io::{self, Read},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
@@ -40,6 +41,41 @@ impl Default for Rules {
             ignored: [".git/", "target/", ".stead/"].map(str::to_owned).to_vec(),
         }
     }
+}
+
+impl Rules {
+    /// Takes `paths` (relative, names separated by `/`) back in that lie in folders which the rules so
+    /// far leave out, and nothing else of those folders. `.steadignore` is still the last word.
+    #[must_use]
+    pub fn taking_back<'p>(mut self, paths: impl IntoIterator<Item = &'p str>) -> Self {
+        let Ok(ignore) = Ignore::parse(&self.ignored.join("\n")) else { return self };
+        let (mut folders, mut kept) = (BTreeSet::new(), BTreeSet::new());
+        for path in paths {
+            let ends = || path.match_indices('/').map(|(at, _)| at);
+            let Some(first) = ends().find(|at| ignore.matches(&path[..*at], true)) else { continue };
+            folders.extend(ends().filter(|at| *at >= first).map(|at| &path[..at]));
+            kept.insert(path);
+        }
+        // A folder's content is left out before anything in it is taken back: parents come first.
+        for folder in folders {
+            let folder = literal(folder);
+            self.ignored.extend([format!("!/{folder}/"), format!("/{folder}/*")]);
+        }
+        self.ignored.extend(kept.into_iter().map(|path| format!("!/{}", literal(path))));
+        self
+    }
+}
+
+/// A path as a pattern that matches it alone.
+fn literal(path: &str) -> String {
+    let mut pattern = String::with_capacity(path.len());
+    for c in path.chars() {
+        if matches!(c, '\\' | '*' | '?' | '[' | ' ') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern
 }
 
 /// A tree and what was left out of it without being told so.

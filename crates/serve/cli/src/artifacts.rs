@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
     io::Write,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -16,6 +16,8 @@ use delivery_api::{ArtifactFile, ArtifactTree};
 use futures_util::StreamExt;
 use service_file::ServiceFile;
 use tokio::sync::mpsc;
+
+mod named;
 
 /// Parts of an upload on their way.
 const PARTS_WAITING_MAX: usize = 16;
@@ -30,11 +32,11 @@ const READERS_MAX: usize = 4;
 /// As [`Local::of`], of the first service that fails.
 pub(crate) fn read(services: &[ServiceFile]) -> Result<Vec<(String, Arc<Local>)>, Problem> {
     let with_files: Vec<&ServiceFile> = services.iter().filter(|file| has_files(file)).collect();
-    let mut folders: BTreeMap<PathBuf, &ServiceFile> = BTreeMap::new();
+    let mut folders: BTreeMap<PathBuf, Vec<&ServiceFile>> = BTreeMap::new();
     for file in &with_files {
-        folders.entry(file.folder()).or_insert(file);
+        folders.entry(file.folder()).or_default().push(file);
     }
-    let folders: Vec<&ServiceFile> = folders.into_values().collect();
+    let folders: Vec<(PathBuf, Vec<&ServiceFile>)> = folders.into_iter().collect();
     let readers = std::thread::available_parallelism().map_or(1, usize::from).min(READERS_MAX);
     let share = folders.len().div_ceil(readers).max(1);
     let read = std::thread::scope(|scope| {
@@ -42,7 +44,10 @@ pub(crate) fn read(services: &[ServiceFile]) -> Result<Vec<(String, Arc<Local>)>
             .chunks(share)
             .map(|share| {
                 // The first mistake ends a reader's work, and with it that of the command.
-                scope.spawn(move || share.iter().map(|file| Local::of(file)).collect::<Result<Vec<_>, _>>())
+                scope.spawn(move || {
+                    let read = share.iter().map(|(folder, files)| Local::of(folder, files));
+                    read.collect::<Result<Vec<_>, _>>()
+                })
             })
             .collect();
         let mut read = BTreeMap::new();
@@ -71,25 +76,26 @@ pub(crate) struct Local {
 }
 
 impl Local {
-    /// Reads the folder of a service.
+    /// Reads the folder of services.
     ///
     /// # Errors
     /// Too many or too large files, or something that cannot be read.
-    fn of(file: &ServiceFile) -> Result<Self, Problem> {
-        let folder = file.folder();
+    fn of(folder: &Path, services: &[&ServiceFile]) -> Result<Self, Problem> {
+        let named: BTreeSet<String> = services.iter().flat_map(|file| named::paths(file)).collect();
+        let rules = Rules::default().taking_back(named.iter().map(String::as_str));
         let scanned =
-            blob::scan(&folder, &Rules::default()).map_err(|error| {
+            blob::scan(folder, &rules).map_err(|error| {
                 let problem = Problem::from_fault(&error);
                 Problem::new(
                     problem.class,
                     problem.code,
-                    format!("files of `{}`: {}", file.base().name, problem.message),
+                    format!("files in {}: {}", folder.display(), problem.message),
                 )
                 .with_hint(problem.hint.unwrap_or_else(|| {
                     format!("`.steadignore` in {} says what to leave out", folder.display())
                 }))
             })?;
-        Ok(Self { folder, tree: scanned.tree })
+        Ok(Self { folder: folder.to_owned(), tree: scanned.tree })
     }
 
     pub(crate) fn wire(&self) -> ArtifactTree {

@@ -68,7 +68,8 @@ fn read(folder: &Folder) -> Option<Table> {
 fn build(folder: &Folder, program: &str) -> String {
     let locked = if folder.has("Cargo.lock") { " --locked" } else { "" };
     let only = if program.is_empty() { String::new() } else { format!(" --bin {program}") };
-    format!("cargo build --release{locked}{only}")
+    // Wherever the machine's settings or a workspace around it would put it.
+    format!("cargo build --release{locked}{only} --target-dir target")
 }
 
 /// Names of the programs: those listed, `src/main.rs`, and the files of `src/bin`.

@@ -37,6 +37,52 @@ fn source() -> tempfile::TempDir {
 }
 
 #[test]
+fn what_is_named_in_a_folder_that_is_left_out_is_taken_and_nothing_else() {
+    let source = tempfile::tempdir().unwrap();
+    for path in [
+        "main.rs",
+        "target/release/app",
+        "target/release/app.d",
+        "target/release/other",
+        "target/release/deps/app-1",
+        "target/debug/app",
+        "target/classes/a/B.class",
+        "target/.rustc_info.json",
+        "member/target/release/[odd] name",
+        "member/target/release/o",
+        "node_modules/a/index.js",
+        ".stead-packages/flask/__init__.py",
+    ] {
+        let at = source.path().join(path);
+        fs::create_dir_all(at.parent().unwrap()).unwrap();
+        fs::write(at, path).unwrap();
+    }
+    let named = |names: &[&str]| -> Vec<String> {
+        let rules = Rules::default().taking_back(names.iter().copied());
+        let scanned = scan(source.path(), &rules).unwrap();
+        paths(&scanned.tree).iter().map(ToString::to_string).collect()
+    };
+    let always = [".stead-packages/flask/__init__.py", "main.rs", "node_modules/a/index.js"];
+    let with = |more: &[&str]| {
+        let mut all: Vec<String> = always.iter().chain(more).map(|path| (*path).to_owned()).collect();
+        all.sort();
+        all
+    };
+    assert_eq!(named(&[]), with(&[]));
+    assert_eq!(named(&["main.rs", "node_modules/a/index.js"]), with(&[]), "what is in anyway stays so");
+    assert_eq!(named(&["target/release/app"]), with(&["target/release/app"]));
+    let several = ["target/release/other", "target/classes", "target/release/app"];
+    assert_eq!(
+        named(&several),
+        with(&["target/release/app", "target/release/other", "target/classes/a/B.class"])
+    );
+    let odd = "member/target/release/[odd] name";
+    assert_eq!(named(&[odd]), with(&[odd]), "its name is no pattern");
+    fs::write(source.path().join(".steadignore"), "target/\n").unwrap();
+    assert_eq!(named(&["target/release/app"]), with(&[]), "whoever writes it down has the last word");
+}
+
+#[test]
 fn a_folder_comes_back_as_it_was() {
     let source = source();
     let (store, data) = store();
