@@ -20,9 +20,11 @@ mod lex;
 pub mod literal;
 pub mod parse;
 mod print;
+#[cfg(feature = "script")]
+pub mod script;
 
 pub use ast::Expr;
 pub use function::Function;
 pub use json::to_json;
-pub use parse::{ParseError, ParseErrors, parse, parse_selector};
+pub use parse::{ParseError, ParseErrors, parse, parse_metric, parse_selector};
 pub use print::pretty;

@@ -7,7 +7,7 @@
 use std::fmt;
 
 use base::{Class, Fault};
-use metrics_api::Matcher;
+use metrics_api::{Labels, Matcher};
 
 use crate::{
     ast::{Expr, Place},
@@ -105,6 +105,19 @@ pub fn parse_selector(text: &str) -> Result<Vec<Matcher>, ParseErrors> {
     let parsed = parser.vector_selector().and_then(|selector| parser.end().map(|()| selector.matchers));
     match parsed {
         Ok(matchers) if parser.errors.is_empty() => Ok(matchers),
+        _ => Err(parser.errors()),
+    }
+}
+
+/// Reads the labels of one series, `name{label="value"}`, as upstream writes them.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_metric(text: &str) -> Result<Labels, ParseErrors> {
+    let mut parser = Parser::new(text)?;
+    let parsed = parser.labels().and_then(|labels| parser.end().map(|()| labels));
+    match parsed {
+        Ok(labels) if parser.errors.is_empty() => Ok(labels),
         _ => Err(parser.errors()),
     }
 }

@@ -1,6 +1,6 @@
 //! Selectors of series, and lists of labels.
 
-use metrics_api::{METRIC_NAME, MatchOp, Matcher};
+use metrics_api::{Labels, LabelsBuilder, METRIC_NAME, MatchOp, Matcher};
 
 use super::{Parsed, Parser};
 use crate::{
@@ -50,6 +50,19 @@ impl Parser<'_> {
             selector.matchers.push(Matcher::equal(METRIC_NAME, selector.name.clone()));
         }
         Ok(selector)
+    }
+
+    /// A selector in which every label has one value.
+    pub(super) fn labels(&mut self) -> Parsed<Labels> {
+        let selector = self.vector_selector()?;
+        let mut labels = LabelsBuilder::default();
+        for matcher in &selector.matchers {
+            if matcher.op != MatchOp::Equal {
+                self.error(selector.place, format!("unexpected {} in label set, expected \"=\"", matcher.op));
+            }
+            labels.set(&matcher.name, &matcher.value);
+        }
+        Ok(labels.build())
     }
 
     fn matchers(&mut self) -> Parsed<Vec<Matcher>> {
