@@ -18,7 +18,7 @@ mod target;
 use std::{
     collections::HashMap,
     io::Write,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -35,9 +35,9 @@ use self::{
     orders::{Acknowledged, Book, Verdict},
     schedule::{Arrivals, Profile},
     shop::Visit,
-    tally::{Outcome, Report, Tally},
-    target::Target,
+    tally::{Outcome, Tally},
 };
+pub(crate) use self::{tally::Report, target::Target};
 
 /// Customers have stable ids and come back; a visit ends long before its customer's next one.
 const USERS_MAX: u64 = 10_000;
@@ -96,9 +96,7 @@ struct Summary {
 /// Fails when the shop can't be put under load or has lost an order; failed requests are only told.
 pub(crate) fn run(args: Args) -> anyhow::Result<()> {
     let target = Arc::new(Target::parse(&args.url)?);
-    // One thread is plenty for some thousand requests a second, and leaves the machine to the shop.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let summary = runtime.block_on(async {
+    let summary = runtime()?.block_on(async {
         let (load, book) = if args.verify_only {
             let path = args.orders.as_deref().context("--verify-only needs --orders")?;
             (None, Book::read(path)?)
@@ -123,6 +121,55 @@ pub(crate) fn run(args: Args) -> anyhow::Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// A load of another task on the shop, steady.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Phase {
+    pub(crate) rate: f64,
+    pub(crate) duration: Duration,
+    pub(crate) seed: u64,
+}
+
+impl Phase {
+    /// Gives what was seen and the orders that were acknowledged, which also stand in `file`.
+    pub(crate) fn run(
+        self,
+        target: &Arc<Target>,
+        file: &Path,
+    ) -> anyhow::Result<(Report, Vec<Acknowledged>)> {
+        let args = Args {
+            url: String::new(),
+            rate: self.rate,
+            duration: self.duration,
+            profile: Profile::Steady,
+            seed: self.seed,
+            timeout: Duration::from_secs(10),
+            in_flight_max: 1_000,
+            orders: Some(file.to_owned()),
+            verify: false,
+            verify_only: false,
+            output: Output::Text,
+        };
+        let (report, book) = runtime()?.block_on(async {
+            target.forget();
+            load(&args, target).await
+        })?;
+        Ok((report, book.orders))
+    }
+}
+
+/// Asks the shop for each order.
+pub(crate) fn verify(target: &Arc<Target>, orders: &[Acknowledged]) -> anyhow::Result<Verdict> {
+    Ok(runtime()?.block_on(async {
+        target.forget();
+        orders::verify(target, orders).await
+    }))
+}
+
+/// One thread is plenty for some thousand requests a second, and leaves the machine to the shop.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
 /// What all requests of a run share.

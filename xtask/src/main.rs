@@ -10,8 +10,10 @@
 mod arch;
 mod bench;
 mod check;
+mod delivered;
 mod demo;
 mod deny;
+mod drill;
 mod generate;
 mod install;
 mod load;
@@ -54,6 +56,8 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Kill parts of Stead and of the example shop while it takes orders; none may be lost
+    Drill(drill::Args),
     /// Put an open-loop load on the example shop and count what its customers see
     Load(load::Args),
 }
@@ -81,6 +85,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Arch { write } => arch::run(write),
         Task::Deny => deny::run(),
         Task::Generate { check } => generate::run(check),
+        Task::Drill(args) => drill::run(&args),
         Task::Load(args) => load::run(args),
     }
 }

@@ -11,7 +11,7 @@ use std::path::Path;
 use anyhow::Context as _;
 
 use crate::{
-    check,
+    check, drill,
     install::{self, SHOP, TESTS},
     stage::{
         self, Stages, build_interface, cargo, expect_success, npm, npm_packages, run_and_read, say,
@@ -54,6 +54,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         skips.of_node(&text);
         expect_success("npm test", status)
     });
+    stages.run("drill: orders while parts are killed", || drill::run(&drill::Args::default()));
     if has_chromium() {
         stages.run("the web interface on a real server", || real::run(&mut skips));
     }

@@ -60,6 +60,11 @@ impl Target {
         Ok(Self { address: SocketAddr::new(ip, port), host, idle: Mutex::new(Vec::new()) })
     }
 
+    /// Gives up kept connections: they end with the runtime that they were made on.
+    pub(crate) fn forget(&self) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Sends a request and reads its whole answer. Dropping the future closes the connection.
     pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Answer, Outcome> {
         let (mut parts, body) = request.into_parts();
