@@ -129,6 +129,13 @@ fn drill(args: &Args, program: PathBuf, environment: &'static str) -> anyhow::Re
                 report.failed,
                 report.failing_span_ms,
             ));
+            if let Some(first_ms) = report.first_failure_ms {
+                let (statuses, steps) = (&report.statuses, &report.failed_steps);
+                let errors: Vec<_> = report.errors.iter().filter(|(_, count)| **count > 0).collect();
+                say(&format!(
+                    "    first after {first_ms} ms: statuses {statuses:?}, {errors:?}, of {steps:?}"
+                ));
+            }
         }
         say(&format!(
             "  {} orders acknowledged: {} kept, {} lost, {} without an answer; ledger {}, {} entries",

@@ -91,6 +91,7 @@ async fn control(data: PathBuf, listen: Listen) -> Result<(), Problem> {
     engine.spawn().map_err(|error| Problem::from_fault(&error))?;
     keep_gateway(&tasks, &roles_driver, &layout)?;
 
+    keep_token(&tasks, &parts, &layout)?;
     let checkpoints = Checkpoints::new(&layout, parts.state.clone(), Arc::clone(&clock), Tenant::default());
     let signing = checkpoints.clone();
     tasks
@@ -202,6 +203,22 @@ impl Parts {
             artifacts,
         })
     }
+}
+
+/// Renews the token of this machine's command line, for a server that runs for more than a year.
+fn keep_token(tasks: &Tasks, parts: &Parts, layout: &Layout) -> Result<(), Problem> {
+    let (access, path) = (parts.access.clone(), layout.token());
+    tasks
+        .spawn(Kind::LOOP, "token of this machine", move |shutdown| {
+            let (access, path) = (access.clone(), path.clone());
+            async move {
+                let ctx = Ctx::system("token", Scope::default());
+                let failed = |error: &access::Error| tracing::warn!(%error, "the token was not renewed");
+                access.keep_local_token(&ctx, &path, shutdown.cancelled(), failed).await;
+            }
+        })
+        .map(drop)
+        .map_err(|error| Problem::from_fault(&error))
 }
 
 /// Where API and gateway listen: as told now, else as the last time, else the defaults.

@@ -12,7 +12,7 @@ use runtime_api::{Driver, LogQuery};
 use state::SqliteState;
 
 use crate::{
-    doctor,
+    checkpoints, doctor,
     layout::Layout,
     machine::stop_all,
     roles::{self, CONTROL, GATEWAY},
@@ -51,7 +51,11 @@ impl Host for LocalHost {
             let _lock = layout.lock()?;
             let contents = SqliteState::restore(&backup, &layout.state())
                 .map_err(|error| Problem::from_fault(&error))?;
-            Ok(format!("restored {}: {contents:?}", backup.display()))
+            let mut said = format!("restored {}: {contents:?}", backup.display());
+            if let Some(kept) = checkpoints::set_aside(&layout, base::time::SystemClock::shared().now())? {
+                said.push_str(&format!("\ncheckpoints from before are in {}", kept.display()));
+            }
+            Ok(said)
         })
     }
 

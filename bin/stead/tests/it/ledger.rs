@@ -114,6 +114,9 @@ fn a_backup_is_put_back() {
     }
     stead.ok(&["restore", &file]);
     start(&stead);
+    assert_eq!(stead.json(&["audit", "verify"])["intact"], true, "an owner may put back a copy");
+    let mut logs = fs::read_dir(stead.checkpoints()).unwrap().flatten().map(|one| one.file_name());
+    assert!(logs.any(|name| name.to_string_lossy().contains("-until-")));
     let secrets = stead.json(&["secret", "list"]);
     assert_eq!(secrets[0]["name"], "KEPT", "{secrets}");
     wait("the replica to be known again", || (stead.replica_pids("worker") == pids).then_some(()));

@@ -22,7 +22,7 @@ use crate::{
     jobs,
     ports::Ports,
     reconcile::{Reconciler, Shared},
-    record::{self, PlanRecord},
+    record::{self, PlanRecord, ServiceRecord},
 };
 
 /// Most replicas a service may be scaled to.
@@ -168,13 +168,7 @@ impl Engine {
                 }
                 self.books
                     .change_service(&ctx, &name, |record| {
-                        if record.is_platform_service() && replicas > 1 {
-                            return Err(Problem::new(
-                                Class::Invalid,
-                                "delivery.replicas",
-                                format!("`{name}` runs as one replica"),
-                            ));
-                        }
+                        only_one(record).filter(|_| replicas > 1).map_or(Ok(()), Err)?;
                         if record.replicas == replicas {
                             return Ok(None);
                         }
@@ -218,6 +212,35 @@ impl Engine {
         );
         spawned.map(drop).map_err(|error| Problem::from_fault(&error))
     }
+}
+
+/// Why a service cannot have a second replica.
+fn only_one(record: &ServiceRecord) -> Option<Problem> {
+    let name = &record.name;
+    if record.is_platform_service() {
+        return Some(Problem::new(
+            Class::Invalid,
+            "delivery.replicas",
+            format!("`{name}` runs as one replica: two would write to the same data"),
+        ));
+    }
+    let service = service_file::model::Service::from_canonical(record.definition.clone()).ok()?;
+    let (port, number) = service
+        .run
+        .iter()
+        .flat_map(|run| &run.ports)
+        .find_map(|(port, spec)| spec.number.map(|number| (port.clone(), number)))?;
+    Some(
+        Problem::new(
+            Class::Invalid,
+            "delivery.replicas",
+            format!("`{name}` fixes its port `{port}` to {number}, which two replicas cannot share"),
+        )
+        .with_hint(
+            "leave the number out of `run.ports` in stead.yaml and let the program read its port from the \
+             variable that the port names; then apply that and scale",
+        ),
+    )
 }
 
 /// The reason a person gave, else what was done.
@@ -272,5 +295,22 @@ impl Delivery for Engine {
 
     fn map(&self, scope: Scope) -> BoxFuture<'_, Result<Map>> {
         Box::pin(async move { self.draw_map(&scope).await })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doubles::delivered;
+
+    #[test]
+    fn a_second_replica_that_could_not_start_is_refused_with_a_way_out() {
+        let (_, record, _) = delivered("name: web\nrun: {command: serve, ports: {main: 8123}}\n");
+        let problem = only_one(&record).unwrap();
+        assert_eq!(problem.class, Class::Invalid);
+        assert!(problem.message.contains("`main` to 8123"), "{problem:?}");
+        assert!(problem.hint.unwrap().contains("run.ports"));
+        let (_, record, _) = delivered("name: web\nrun: {command: serve}\n");
+        assert!(only_one(&record).is_none());
     }
 }

@@ -14,6 +14,8 @@ use crate::{
 
 /// It is made anew when it has less left.
 const RENEW_BEFORE: Duration = Duration::from_secs(30 * 86_400);
+/// How often it is looked at while Stead runs.
+const LOOK_EVERY: Duration = Duration::from_secs(6 * 3_600);
 
 impl Access {
     /// Sees to it that `path` holds a good token of the machine: keeps the one that is there, or
@@ -50,6 +52,27 @@ impl Access {
         let created = commit_until!(self, self.token_made(ctx, &record, &before))?;
         let (path, content) = (path.to_owned(), Zeroizing::new(format!("{}\n", created.secret.expose())));
         blocking(move || Ok(keyfile::replace(&path, content.as_bytes())?)).await
+    }
+
+    /// Renews the token in `path` while Stead runs, until `stopped`; `failed` hears of each look that
+    /// failed, after which comes another. Ages are by the clock port, the pauses monotonic.
+    pub async fn keep_local_token(
+        &self,
+        ctx: &Ctx,
+        path: &Path,
+        stopped: impl Future<Output = ()>,
+        failed: impl Fn(&Error),
+    ) {
+        tokio::pin!(stopped);
+        loop {
+            tokio::select! {
+                () = &mut stopped => return,
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+            if let Err(error) = self.local_token(ctx, path).await {
+                failed(&error);
+            }
+        }
     }
 
     async fn is_good_local(&self, ctx: &Ctx, text: &str) -> Result<bool> {

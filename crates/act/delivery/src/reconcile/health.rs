@@ -5,7 +5,7 @@ use std::time::Duration;
 use base::Timestamp;
 use delivery_api::Health;
 
-use super::live::Live;
+use super::live::{Definition, Live};
 use crate::decide::{CRASH_LOOP_AFTER, Phase};
 
 /// Judges anew; `since` moves when the health changes.
@@ -25,7 +25,7 @@ fn verdict(live: &Live, now: Duration) -> (Health, Option<String>) {
         return (Health::Stopped, Some("is being taken down".into()));
     }
     if live.is_job() {
-        return (Health::Stopped, Some("runs when asked or on its schedule".into()));
+        return (Health::Stopped, Some(when_a_job_runs(live).into()));
     }
     if wanted == 0 {
         let reason = if live.completed > 0 { "ran to its end" } else { "no replicas are asked for" };
@@ -58,6 +58,16 @@ fn verdict(live: &Live, now: Duration) -> (Health, Option<String>) {
     (Health::Down, trouble.or_else(|| Some("no replica is ready".into())))
 }
 
+/// A service without `run` is a job, and without jobs it stands in the catalogue alone.
+fn when_a_job_runs(live: &Live) -> &'static str {
+    match &live.definition {
+        Some(Definition::Service(service)) if service.run.is_none() && service.jobs.is_empty() => {
+            "is described and not run: its file has neither `run` nor `jobs`"
+        }
+        _ => "runs when asked or on its schedule",
+    }
+}
+
 /// The latest thing that went wrong, in words.
 fn trouble(live: &Live, now: Duration) -> Option<String> {
     if let Some(problem) = &live.start_problem {
@@ -79,4 +89,27 @@ fn trouble(live: &Live, now: Duration) -> Option<String> {
 fn with_wait(live: &Live, now: Duration, what: String) -> String {
     let wait = live.backoff.not_before.saturating_sub(now).as_secs();
     if wait > 0 { format!("{what}; next start in {wait}s") } else { what }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doubles::delivered;
+
+    #[test]
+    fn what_has_nothing_to_run_does_not_say_that_it_runs() {
+        for (text, expected) in [
+            ("name: known\nowner: somebody\n", "is described and not run"),
+            ("name: known\njobs: {tidy: tidy-up}\n", "runs when asked"),
+            ("name: known\nrun: {kind: job, command: tidy-up}\n", "runs when asked"),
+        ] {
+            let (service, record, release) = delivered(text);
+            let mut live = Live::new(base::Scope::default(), record, 1, Timestamp::from_millis(0));
+            live.release = Some(release);
+            live.definition = Some(Definition::Service(Box::new(service)));
+            judge(&mut live, Duration::ZERO, Timestamp::from_millis(0));
+            let reason = live.reason.unwrap_or_default();
+            assert!(live.health == Health::Stopped && reason.starts_with(expected), "{text}: {reason}");
+        }
+    }
 }

@@ -55,6 +55,35 @@ async fn it_is_made_anew_when_lost_spoilt_revoked_or_old() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn it_is_renewed_while_stead_runs() {
+    let (home, _) = Home::started().await;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("token");
+    home.access.local_token(&ctx(), &path).await.unwrap();
+    let first = read(&path);
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let (access, kept) = (home.access.clone(), path.clone());
+    let keeping = tokio::spawn(async move {
+        let stopped = async { drop(stopped.await) };
+        access.keep_local_token(&ctx(), &kept, stopped, |error| panic!("{error}")).await;
+    });
+    let day = std::time::Duration::from_secs(86_400);
+    tokio::time::sleep(day).await;
+    assert!(home.is_in(&read(&path)).await && home.is_in(&first).await, "a good one is kept");
+    home.pass(hours(24 * 340));
+    // Paused time goes on while all wait, which the file's own threads do not count among.
+    for _ in 0..100 {
+        tokio::time::sleep(day).await;
+        if !home.is_in(&first).await {
+            break;
+        }
+    }
+    assert!(!home.is_in(&first).await && home.is_in(&read(&path)).await);
+    drop(stop);
+    keeping.await.unwrap();
+}
+
 #[tokio::test]
 async fn a_file_that_is_not_private_is_refused() {
     let (home, _) = Home::started().await;
