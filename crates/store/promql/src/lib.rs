@@ -3,6 +3,7 @@
 //! - [`parse`] reads an expression into the tree of [`ast`], checks its types, and says every
 //!   mistake with its place. [`function`] is the table of functions it knows.
 //! - The tree prints itself (`Display`), so that what is printed reads back as the same tree.
+//! - [`complete`] says what may be typed at a place of an unfinished expression.
 //! - [`eval`] computes values of a tree over [`metrics_api::Reader`].
 //!
 //! It stores nothing and knows no HTTP. The language is upstream's (`prometheus/prometheus`,
@@ -13,6 +14,7 @@
 
 pub mod ast;
 mod check;
+pub mod complete;
 pub mod eval;
 pub mod function;
 mod json;
