@@ -23,10 +23,13 @@ use tokio::{
     sync::{Semaphore, broadcast::error::RecvError, watch},
 };
 
-use crate::{apply::Problems, limits::SAMPLE_READERS_MAX, plan::Plan, stats::Samples, thread::Shared};
-
-/// Connections to the admin socket at the same time.
-const CONNECTIONS_MAX: usize = 64;
+use crate::{
+    apply::Problems,
+    limits::{ADMIN_CONNECTIONS_MAX, SAMPLE_READERS_MAX},
+    plan::Plan,
+    stats::Samples,
+    thread::Shared,
+};
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 
@@ -88,7 +91,7 @@ pub(crate) fn listen(path: &Path) -> io::Result<UnixListener> {
 }
 
 pub(crate) async fn serve(socket: UnixListener, facts: Rc<Facts>) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let room = Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX));
     loop {
         let Ok(permit) = room.clone().acquire_owned().await else { return };
         let Ok((stream, _)) = socket.accept().await else { continue };

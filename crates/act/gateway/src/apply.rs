@@ -168,3 +168,18 @@ fn drain(events: &OwnedFd) {
     let mut sink = [0u8; 4096];
     while rustix::io::read(events, &mut sink).is_ok_and(|count| count > 0) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_problems_are_listed_up_to_the_limit_and_counted_beyond() {
+        let problems = Problems::default();
+        *locked(&problems.snapshot) = (0..PROBLEMS_MAX).map(|number| number.to_string()).collect();
+        assert_eq!(problems.list().len(), PROBLEMS_MAX);
+        *locked(&problems.tls) = vec!["a certificate".into(), "another".into()];
+        let listed = problems.list();
+        assert_eq!((listed.len(), listed.last().unwrap().as_str()), (PROBLEMS_MAX + 1, "and 2 more"));
+    }
+}

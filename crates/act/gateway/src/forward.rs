@@ -5,7 +5,7 @@ use std::{rc::Rc, time::Instant};
 use crate::{
     answer::Answer,
     headers::{Facts, Framing, Known, check_host, classify, without_own_cookies},
-    limits::{REQUESTS_IN_FLIGHT_MAX, TARGET_BYTES_MAX},
+    limits::TARGET_BYTES_MAX,
     log::push_number,
     proxy::{Request, Sender},
     record::{Record, push_ip},
@@ -82,8 +82,10 @@ fn check(thread: &Thread, incoming: &Incoming<'_>) -> Result<(), Answer> {
             hint,
         ));
     }
-    if thread.in_flight.get() > REQUESTS_IN_FLIGHT_MAX {
-        let message = format!("more than {REQUESTS_IN_FLIGHT_MAX} requests are in flight on this thread");
+    let most = thread.limits.requests_in_flight_max;
+    // This one is counted already.
+    if thread.in_flight.get() > most {
+        let message = format!("more than {most} requests are in flight on this thread");
         return Err(Answer::new(
             503,
             "gateway.overloaded",

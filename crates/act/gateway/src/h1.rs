@@ -37,8 +37,6 @@ use crate::{
 /// so that it can read the answer.
 const LINGER_BYTES_MAX: usize = 1 << 20;
 const LINGER: Duration = Duration::from_secs(2);
-/// Requests on one connection; then it is closed. Bounds what one connection can hold on to.
-const REQUESTS_MAX: u32 = 100_000;
 /// While draining an idle connection stays open so long, since its next request may be under way.
 pub(crate) const DRAIN_IDLE: Duration = Duration::from_secs(1);
 
@@ -174,7 +172,9 @@ impl<S: Io> Connection<'_, S> {
             framing: parsed.framing,
             http10: parsed.http10,
             expect: parsed.facts.expect && !parsed.http10,
-            close: !keep || self.thread.draining() || self.served >= REQUESTS_MAX,
+            close: !keep
+                || self.thread.draining()
+                || self.served >= self.thread.limits.connection_requests_max,
             head_only: parsed.method == b"HEAD",
             started,
         };

@@ -5,6 +5,10 @@ use std::time::Duration;
 /// The bounds that an operator may move. The rest are constants of this file.
 #[derive(Debug, Clone)]
 pub struct Limits {
+    /// Requests in flight per thread, see [`REQUESTS_IN_FLIGHT_MAX`].
+    pub requests_in_flight_max: u64,
+    /// Requests on one connection, see [`CONNECTION_REQUESTS_MAX`].
+    pub connection_requests_max: u32,
     /// Client connections over all threads. At the limit idle ones are closed to make room, and
     /// when there are none, new ones are answered 503 and closed.
     pub connections_max: usize,
@@ -26,6 +30,8 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            requests_in_flight_max: REQUESTS_IN_FLIGHT_MAX,
+            connection_requests_max: CONNECTION_REQUESTS_MAX,
             connections_max: 10_000,
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
@@ -68,6 +74,8 @@ pub const UPSTREAM_IDLE_MAX: usize = 256;
 /// Endpoints tried in all for one request while nothing has reached any of them.
 pub const CONNECT_ATTEMPTS_MAX: usize = 4;
 
+/// Requests on one HTTP/1 connection; then it is closed. Bounds what one connection can hold on to.
+pub const CONNECTION_REQUESTS_MAX: u32 = 100_000;
 /// Requests in flight per thread, over all connections and streams; more are answered 503.
 pub const REQUESTS_IN_FLIGHT_MAX: u64 = 20_000;
 /// Requests at the same time on one HTTP/2 connection.
@@ -103,6 +111,9 @@ pub const LOG_FILE_BYTES_MAX: u64 = 64 << 20;
 pub const LOG_FILES_MAX: usize = 4;
 /// A path longer than this is cut in the log.
 pub const LOG_PATH_BYTES_MAX: usize = 1_024;
+
+/// Connections to the admin socket at the same time; further ones wait.
+pub const ADMIN_CONNECTIONS_MAX: usize = 64;
 
 /// A snapshot file that is larger is refused.
 pub const SNAPSHOT_BYTES_MAX: u64 = 64 << 20;

@@ -95,3 +95,34 @@ pub(crate) fn shrink(buf: &mut BytesMut) {
         *buf = BytesMut::new();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use base::id::ReplicaId;
+
+    use super::*;
+    use crate::plan::Health;
+
+    #[tokio::test]
+    async fn no_more_unused_connections_are_kept_than_the_limit() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let upstream = Upstream::new(ReplicaId::new(), address, Arc::new(Health::default()));
+        let mut other_ends = Vec::new();
+        for _ in 0..UPSTREAM_IDLE_MAX + 3 {
+            let stream = TcpStream::connect(address).await.unwrap();
+            other_ends.push(listener.accept().await.unwrap().0);
+            upstream.checkin(Conn { stream, buf: BytesMut::new(), reused: false });
+        }
+        assert_eq!(upstream.idle.borrow().len(), UPSTREAM_IDLE_MAX);
+        // The ones beyond were closed at once: their other ends read the end.
+        for end in other_ends.drain(UPSTREAM_IDLE_MAX..) {
+            end.readable().await.unwrap();
+            assert_eq!(end.try_read(&mut [0]).unwrap(), 0);
+        }
+        assert!(upstream.checkout(Instant::now()).is_some());
+        assert_eq!(upstream.idle.borrow().len(), UPSTREAM_IDLE_MAX - 1);
+    }
+}

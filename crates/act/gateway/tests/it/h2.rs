@@ -202,3 +202,43 @@ fn a_client_that_opens_no_window_is_let_go() {
         drop(held);
     });
 }
+
+/// The fixed part of a frame: length, kind, flags, stream.
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let mut bytes = length[1..].to_vec();
+    bytes.extend([kind, flags]);
+    bytes.extend(stream.to_be_bytes());
+    bytes.extend(payload);
+    bytes
+}
+
+#[test]
+fn one_stream_more_than_the_limit_is_refused_and_the_others_go_on() {
+    const HEADERS: u8 = 1;
+    const RST_STREAM: u8 = 3;
+    const SETTINGS: u8 = 4;
+    const REFUSED_STREAM: [u8; 4] = 7u32.to_be_bytes();
+    let service = Service::start();
+    let gateway = TestGateway::start(vec![route("web", &[service.address])]);
+    let mut wire = gateway.connect();
+    wire.write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    wire.write(frame(SETTINGS, 0, 0, &[]));
+    // POST http://a/echo, as HPACK writes it without a table of its own; the body does not end.
+    let head = [&[0x83, 0x86, 0x01, 1, b'a', 0x04, 5][..], b"/echo"].concat();
+    let last = 2 * gateway::limits::H2_STREAMS_MAX + 1;
+    for stream in (1..=last).step_by(2) {
+        wire.write(frame(HEADERS, 0x4, stream, &head));
+    }
+    let refused = loop {
+        let head = wire.exactly(9);
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+        let payload = wire.exactly(length);
+        if head[3] == RST_STREAM {
+            break (u32::from_be_bytes([head[5], head[6], head[7], head[8]]), payload);
+        }
+    };
+    assert_eq!(refused, (last, REFUSED_STREAM.to_vec()));
+    let others = u64::from(gateway::limits::H2_STREAMS_MAX);
+    eventually("all others are at the service", || (service.count() == others).then_some(()));
+}

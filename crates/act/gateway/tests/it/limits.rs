@@ -1,6 +1,12 @@
 //! Clients that are slow, large or many.
 
-use std::time::{Duration, Instant};
+use std::{
+    io::{ErrorKind, Read, Write},
+    os::unix::net::UnixStream,
+    time::{Duration, Instant},
+};
+
+use gateway::limits::{ADMIN_CONNECTIONS_MAX, SNAPSHOT_BYTES_MAX};
 
 use crate::support::*;
 
@@ -143,4 +149,99 @@ fn connect_and_strange_versions_are_refused() {
         wire.write(request);
         assert_eq!(wire.reply().status, status, "{request}");
     }
+}
+
+#[test]
+fn requests_in_flight_are_bounded_and_one_that_ends_makes_room() {
+    let service = Service::start();
+    let gateway = TestGateway::with(vec![route("web", &[service.address])], |options| {
+        options.threads = 1;
+        options.limits.requests_in_flight_max = 2;
+    });
+    // Requests whose bodies do not end, and that the service has begun.
+    let mut held: Vec<Wire> = Vec::new();
+    for count in 1..=2 {
+        let mut wire = gateway.connect();
+        wire.write("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nx");
+        held.push(wire);
+        eventually("the service has it", || (service.count() == count).then_some(()));
+    }
+    let refused = gateway.get("/name");
+    assert_eq!((refused.status, refused.code().as_str()), (503, "gateway.overloaded"));
+    held[0].write("y");
+    assert_eq!(held[0].reply().text(), "xy");
+    assert_eq!(gateway.get("/name").status, 200);
+    held[1].write("z");
+    assert_eq!(held[1].reply().text(), "xz");
+}
+
+#[test]
+fn a_connection_serves_so_many_requests_and_is_closed() {
+    let service = Service::start();
+    let gateway = TestGateway::limited(vec![route("web", &[service.address])], |limits| {
+        limits.connection_requests_max = 3;
+    });
+    let mut wire = gateway.connect();
+    let closes: Vec<bool> = (0..3)
+        .map(|_| {
+            let reply = wire.get("/name");
+            assert_eq!(reply.status, 200);
+            reply.fields.get("connection").is_some_and(|value| value == "close")
+        })
+        .collect();
+    assert_eq!(closes, [false, false, true]);
+    assert!(wire.closed());
+}
+
+#[test]
+fn a_snapshot_that_is_too_large_is_refused_by_its_size() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("routes.json");
+    let file = std::fs::File::create(&path).unwrap();
+    let why = |length| {
+        file.set_len(length).unwrap();
+        gateway::snapshot::read(&path).unwrap_err().to_string()
+    };
+    let too_large = format!("larger than {SNAPSHOT_BYTES_MAX} bytes");
+    assert!(why(SNAPSHOT_BYTES_MAX + 1).contains(&too_large));
+    assert!(!why(SNAPSHOT_BYTES_MAX).contains(&too_large), "it is read, and is no snapshot");
+}
+
+#[test]
+fn one_more_admin_connection_than_the_limit_waits_for_another_to_end() {
+    let service = Service::start();
+    let gateway = TestGateway::start(vec![route("web", &[service.address])]);
+    let path = gateway.dir.path().join("admin.sock");
+    let connect = || {
+        let stream = UnixStream::connect(&path).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    };
+    let ask = |stream: &mut UnixStream| {
+        stream.write_all(b"GET /status HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200");
+    };
+    // `TestGateway::start` has asked already; its connection may still be on its way out.
+    let mut held: Vec<UnixStream> = Vec::new();
+    for _ in 0..ADMIN_CONNECTIONS_MAX {
+        let mut stream = connect();
+        ask(&mut stream);
+        held.push(stream);
+    }
+    let mut waits = connect();
+    waits.write_all(b"GET /status HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    // Whoever is served is served on; the one too many is not.
+    let mut other = held.pop().unwrap();
+    let mut rest = vec![0; 64 << 10];
+    let _ = other.read(&mut rest).unwrap();
+    ask(&mut other);
+    waits.set_nonblocking(true).unwrap();
+    assert_eq!(waits.read(&mut [0; 12]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    waits.set_nonblocking(false).unwrap();
+    drop(other);
+    let mut answer = [0; 12];
+    waits.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
 }

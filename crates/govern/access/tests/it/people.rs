@@ -1,5 +1,8 @@
-use access::{ChangePerson, Role, limits};
+use std::sync::Arc;
+
+use access::{Access, ChangePerson, Options, Role, limits};
 use base::Fault;
+use state::MemoryState;
 
 use crate::{Home, client, ctx, hours, reading, tenant};
 
@@ -178,4 +181,19 @@ async fn the_ledger_says_who_did_what_to_whom() {
     assert_eq!(changed.actor.as_str(), format!("user:{}", owner.person.id));
     assert_eq!(changed.body["before"]["role"], "viewer");
     assert_eq!(changed.body["after"]["role"], "operator");
+}
+
+#[tokio::test]
+async fn a_change_that_others_always_beat_gives_up_at_the_limit() {
+    let home = Home::new();
+    let state = state::faulty::FaultyState::new(MemoryState::new(home.clock.clone()));
+    let access = Access::new(Arc::new(state.clone()), home.clock.clone(), Options::default());
+    access.bootstrap(&ctx()).await.unwrap();
+    let before = state.writes();
+    state.fail_from(before, state::Error::Conflict { what: "on purpose".into() });
+    let refused = access.invite(&ctx(), "Grace", Role::Viewer).await.unwrap_err();
+    assert_eq!(refused.code(), "access.busy");
+    assert_eq!(state.writes() - before, limits::ATTEMPTS_MAX as u64);
+    state.heal();
+    access.invite(&ctx(), "Grace", Role::Viewer).await.unwrap();
 }

@@ -1,11 +1,16 @@
+use std::sync::Arc;
+
 use base::{Fault, Scope};
-use secrets::limits::{
-    NAMES_PER_SCOPE_MAX, PINS_PER_RELEASE_MAX, PINS_PER_SECRET_MAX, SECRETS_PER_SCOPE_MAX, VERSIONS_KEPT,
-    WHY_BYTES_MAX,
+use secrets::{
+    Unlock, Vault,
+    limits::{
+        ATTEMPTS_MAX, NAMES_PER_SCOPE_MAX, PINS_PER_RELEASE_MAX, PINS_PER_SECRET_MAX, SECRETS_PER_SCOPE_MAX,
+        VERSIONS_KEPT, WHY_BYTES_MAX,
+    },
 };
 use secrets_api::{Secrets, Value};
 use serde_json::json;
-use state::{Commit, Key, Put};
+use state::{Commit, Error, Key, MemoryState, Put, faulty::FaultyState};
 
 use crate::{Home, ctx, name, pin, scope, set};
 
@@ -89,4 +94,22 @@ async fn a_reason_is_short() {
     assert_eq!(over.code(), "secrets.limit");
     let fits = why[1..].to_owned();
     home.vault.set(ctx(), name("KEY"), Value::new("v").unwrap(), fits).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_change_that_others_always_beat_gives_up_at_the_limit() {
+    let home = Home::new().await;
+    let state = FaultyState::new(MemoryState::new(home.clock.clone()));
+    let vault = Vault::open(Arc::new(state.clone()), home.clock.clone(), &home.key_path(), Unlock::File)
+        .await
+        .unwrap();
+    set(&vault, "KEY", "one").await;
+    let before = state.writes();
+    state.fail_from(before, Error::Conflict { what: "on purpose".into() });
+    let refused =
+        vault.set(ctx(), name("KEY"), Value::new("two").unwrap(), "a test".into()).await.unwrap_err();
+    assert_eq!(refused.code(), "secrets.busy");
+    assert_eq!(state.writes() - before, ATTEMPTS_MAX as u64);
+    state.heal();
+    assert_eq!(set(&vault, "KEY", "two").await, 2, "nothing of the tries was kept");
 }

@@ -158,3 +158,25 @@ async fn calls_out_are_bounded_and_the_rest_begins_later() {
     assert!(setup.world.get().effects.values().all(|count| *count == 1));
     life.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_wait_for_one_flow_are_bounded() {
+    const REQUESTS_MAX: usize = 64;
+    let setup = Setup::new();
+    let life = setup.live();
+    let timer = definition(vec![StepDef::timer("t", Until::AfterMs(3_600_000))]);
+    let flow = life.engine.start(&ctx(), Start::new(timer, "k")).await.unwrap().id;
+    let place = ctx();
+    // All are asked before the flow can look at one of them.
+    let asked = (0..REQUESTS_MAX + 5).map(|_| life.engine.answer(&place, &flow, "t", "yes"));
+    let answers = tokio::task::unconstrained(futures_util::future::join_all(asked)).await;
+    let over = |answer: &flow::Result<()>| {
+        matches!(answer, Err(Error::Limit { what: "requests to one flow", limit: 64 }))
+    };
+    assert_eq!(answers.iter().filter(|answer| over(answer)).count(), 5, "{answers:?}");
+    // There is room again.
+    let later = life.engine.answer(&place, &flow, "t", "yes").await;
+    assert!(!over(&later), "{later:?}");
+    life.engine.cancel(&place, &flow, "enough").await.unwrap();
+    life.stop().await;
+}
