@@ -15,8 +15,11 @@
 pub mod ast;
 mod check;
 pub mod complete;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod eval;
 pub mod function;
+mod histogram;
 mod json;
 mod lex;
 pub mod literal;

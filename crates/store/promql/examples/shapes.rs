@@ -1,0 +1,2 @@
+//! Times shapes of queries over a store in memory.
+fn main() {}
