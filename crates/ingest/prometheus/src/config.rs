@@ -90,7 +90,7 @@ pub struct Limits {
 }
 
 /// One scrape job.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Job {
     pub name: String,
     pub interval: Duration,

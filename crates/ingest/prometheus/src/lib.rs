@@ -3,6 +3,7 @@
 //! - [`exposition`]: the formats in which a process shows its metrics, and their strict check.
 //! - [`config`]: Prometheus' own configuration file.
 //! - [`remote_write`]: the receiver of remote write 1.0.
+//! - [`scrape`]: the scraper, which reads that configuration.
 //! - [`relabel`]: rules over labels.
 //!
 //! Whatever is left out is counted in [`Stats`].
@@ -13,6 +14,7 @@ pub mod config;
 pub mod exposition;
 pub mod relabel;
 pub mod remote_write;
+pub mod scrape;
 mod stats;
 pub mod wire;
 

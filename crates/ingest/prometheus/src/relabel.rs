@@ -76,6 +76,19 @@ pub struct Rule {
     action: Action,
 }
 
+/// Rules are the same when they are written the same.
+impl PartialEq for Rule {
+    fn eq(&self, other: &Self) -> bool {
+        let key = |rule: &Self| {
+            (rule.action, rule.modulus, rule.regex.as_str().to_owned(), rule.source_labels.clone())
+        };
+        key(self) == key(other)
+            && self.separator == other.separator
+            && self.target_label == other.target_label
+            && self.replacement == other.replacement
+    }
+}
+
 impl Rule {
     /// # Errors
     /// Why this is no rule: an expression that is none, a part that is missing or does not belong.

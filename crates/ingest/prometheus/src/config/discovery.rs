@@ -11,7 +11,7 @@ use super::{
 };
 
 /// A way to find targets.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Discovery {
     Static(Vec<Group>),
     /// Files in JSON or YAML, by pattern, read anew every `refresh`.

@@ -8,3 +8,5 @@ mod conformance;
 mod expositions;
 mod message;
 mod remote_write;
+mod scrape;
+mod server;
