@@ -49,7 +49,7 @@ pub fn duration_text(span: Duration) -> String {
         ("ms", 1, false),
     ] {
         // Years, weeks and days only stand where nothing is left over.
-        if left / ms > 0 && (!whole || left % ms == 0) {
+        if left / ms > 0 && (!whole || left.is_multiple_of(ms)) {
             out.push_str(&format!("{}{unit}", left / ms));
             left %= ms;
         }

@@ -7,6 +7,7 @@ mod config;
 mod conformance;
 mod expositions;
 mod message;
+mod real;
 mod remote_write;
 mod scrape;
 mod server;

@@ -13,15 +13,15 @@ use tokio::sync::watch;
 
 use crate::server::{Page, Recorder, Server};
 
-struct Bed {
+pub struct Bed {
     server: Server,
-    store: Arc<Recorder>,
+    pub store: Arc<Recorder>,
     stats: Arc<Stats>,
     scraper: Scraper,
 }
 
 impl Bed {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self::with_services(None)
     }
 
@@ -48,7 +48,7 @@ impl Bed {
         ));
     }
 
-    fn apply_jobs(&self, jobs: &str) {
+    pub fn apply_jobs(&self, jobs: &str) {
         let text =
             format!("global: {{scrape_interval: 40ms, scrape_timeout: 40ms}}\nscrape_configs:\n{jobs}\n");
         let config = parse(Path::new("/prometheus.yml"), text).unwrap_or_else(|error| panic!("{error}"));
@@ -163,10 +163,12 @@ async fn settings_of_a_job_are_obeyed() {
     bed.store.until_value(series, "5").await;
     assert!(bed.store.times(series)[0] > 1_000_000_000_000, "not the time that was sent");
     assert!(bed.server.asked("/to").contains("authorization: Basic bWU6cHc="));
-    let batches = bed.store.batches.lock().unwrap();
-    let row = batches[0].rows().next().unwrap();
-    assert_eq!(row.exemplars[0].labels.get("trace_id"), "t");
-    drop(batches);
+    let exemplar = {
+        let batches = bed.store.batches.lock().unwrap();
+        let row = batches[0].rows().next().unwrap();
+        row.exemplars[0].labels.to_string()
+    };
+    assert_eq!(exemplar, r#"{trace_id="t"}"#);
     let other = Bed::new();
     other.server.show("/metrics", Page::status(302, "Location: /metrics\r\n"));
     other.apply("");

@@ -108,9 +108,9 @@ impl Writer for Recorder {
             kept.extend(row.floats.iter().map(|(time_ms, value)| {
                 (*time_ms, if metrics_api::is_stale(*value) { "stale".to_owned() } else { value.to_string() })
             }));
-            kept.extend(
-                row.histograms.iter().map(|(time_ms, value)| (*time_ms, format!("h{}", value.count))),
-            );
+            kept.extend(row.histograms.iter().map(|(time_ms, value)| {
+                (*time_ms, if value.is_stale() { "hstale".to_owned() } else { format!("h{}", value.count) })
+            }));
         }
         drop(rows);
         let samples = batch.samples_len() as u64;
