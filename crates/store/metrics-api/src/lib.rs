@@ -19,6 +19,7 @@ mod histogram;
 mod labels;
 mod matcher;
 pub mod memory;
+mod pattern;
 mod read;
 mod sample;
 mod write;
@@ -28,6 +29,7 @@ pub use fault::{Error, Result};
 pub use histogram::{CounterReset, Histogram, MAX_SCHEMA, MIN_SCHEMA, NHCB_SCHEMA, Span};
 pub use labels::{Label, Labels, LabelsBuilder, METRIC_NAME, SeriesId};
 pub use matcher::{MatchOp, Matcher, REGEX_SIZE_BYTES_MAX};
+pub use pattern::from_re2;
 pub use read::{
     Answer, CardinalityEntry, CardinalityReport, Exemplar, LabelQuery, Reader, Select, SeriesExemplars,
     SeriesReader, SeriesSet, TimeRange,

@@ -33,7 +33,7 @@ impl fmt::Display for MatchOp {
 }
 
 /// One condition on one label. A missing label counts as an empty value; expressions are anchored
-/// on both ends and `.` matches a line feed too.
+/// on both ends, `.` matches a line feed too, and they are read as Prometheus does ([`crate::from_re2`]).
 #[derive(Debug, Clone)]
 pub struct Matcher {
     pub name: String,
@@ -51,7 +51,7 @@ impl Matcher {
         let regex = match op {
             MatchOp::Equal | MatchOp::NotEqual => None,
             MatchOp::Regex | MatchOp::NotRegex => {
-                let whole = format!("^(?s:{value})$");
+                let whole = format!("^(?s:{})$", crate::from_re2(&value));
                 let built = RegexBuilder::new(&whole).size_limit(REGEX_SIZE_BYTES_MAX).build();
                 Some(Arc::new(built.map_err(|why| Error::regex(&value, &why))?))
             }
@@ -116,6 +116,7 @@ mod tests {
         assert!(!matcher.matches_empty());
         assert!(Matcher::new("a", MatchOp::NotEqual, "x").unwrap().matches_labels(&Labels::empty()));
         assert!(Matcher::new("a", MatchOp::Regex, "(").is_err());
+        assert!(Matcher::new("a", MatchOp::Regex, "/api/{id}").unwrap().matches("/api/{id}"));
     }
 
     #[test]

@@ -68,6 +68,15 @@ impl fmt::Display for DurationError {
 }
 impl std::error::Error for DurationError {}
 
+/// Whole milliseconds of `seconds`, towards zero. What is a whole number but for the rounding of
+/// floats counts as that number: 1.001 seconds are 1001 milliseconds.
+pub(crate) fn whole_milliseconds(seconds: f64) -> f64 {
+    const ROUNDING: f64 = 1e-6;
+    let milliseconds = seconds * 1000.0;
+    let nearest = milliseconds.round();
+    if (milliseconds - nearest).abs() < ROUNDING { nearest } else { milliseconds.trunc() }
+}
+
 impl DurationExpr {
     #[must_use]
     pub fn place(&self) -> Place {
@@ -85,7 +94,7 @@ impl DurationExpr {
     /// Division by zero, or a value beyond 64 bits of nanoseconds.
     pub fn resolve_offset_ms(&self, step_ms: i64, range_ms: i64) -> Result<i64, DurationError> {
         let seconds = self.seconds(step_ms as f64 / 1000.0, range_ms as f64 / 1000.0)?;
-        let milliseconds = seconds * 1000.0;
+        let milliseconds = whole_milliseconds(seconds);
         // What fits into nanoseconds of 64 bits, as upstream.
         if milliseconds.is_nan() || milliseconds.abs() >= i64::MAX as f64 / 1e6 {
             return Err(DurationError { place: self.place(), why: "duration is out of range" });
@@ -189,6 +198,14 @@ mod tests {
         assert_eq!(binary(DurationOp::Sub, 1.0, 2.0).resolve_offset_ms(0, 0), Ok(-1000));
         assert!(binary(DurationOp::Pow, 10.0, 300.0).resolve_offset_ms(0, 0).is_err());
         assert!(binary(DurationOp::Pow, -1.0, 0.5).resolve_offset_ms(0, 0).is_err());
+    }
+
+    #[test]
+    fn milliseconds_are_not_lost_to_floats() {
+        for milliseconds in (1..100_000).chain([i64::from(i32::MAX), 9_000_000_000_001]) {
+            assert_eq!(literal(milliseconds as f64 / 1000.0).resolve_ms(0, 0), Ok(milliseconds));
+        }
+        assert_eq!(literal(0.0015).resolve_ms(0, 0), Ok(1));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::{
     expr::{POWER_WITHIN_SIGN, power, right_power},
 };
 use crate::{
-    ast::{BinaryOp, DurationExpr, DurationOp, Number, Place},
+    ast::{BinaryOp, DurationExpr, DurationOp, Number, Place, duration::whole_milliseconds},
     lex::{Keyword, Kind, Token},
     literal::DURATION_MS_MAX,
 };
@@ -35,17 +35,18 @@ impl Parser<'_> {
         let DurationExpr::Literal(number) = duration else {
             return Ok(duration);
         };
+        let number = self.whole_milliseconds(number);
         if number.value <= 0.0 || number.value.is_nan() {
             self.error(number.place, "duration must be greater than 0");
         }
-        Ok(DurationExpr::Literal(self.whole_milliseconds(number)))
+        Ok(DurationExpr::Literal(number))
     }
 
     fn whole_milliseconds(&mut self, number: Number) -> Number {
         if !fits(number.value) {
             self.error(number.place, "duration out of range");
         }
-        let value = (number.value * 1000.0).trunc() / 1000.0;
+        let value = whole_milliseconds(number.value) / 1000.0;
         Number { value, is_duration: true, place: number.place }
     }
 

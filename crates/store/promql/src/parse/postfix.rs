@@ -9,6 +9,10 @@ use crate::{
 
 const DURATION: &str = "number, duration, step(), or range()";
 
+/// Beyond it seconds in a float do not hold every millisecond. Upstream goes on to 64 bits, where there is
+/// no sample either.
+const TIMESTAMP_MS_MAX: f64 = 4e15;
+
 /// What of an expression `offset` and `@` set.
 struct Modified<'a> {
     offset: &'a mut Option<DurationExpr>,
@@ -161,7 +165,7 @@ impl Parser<'_> {
 
     fn timestamp(&mut self, seconds: f64, place: Place) -> At {
         let milliseconds = (seconds * 1000.0).round();
-        if milliseconds.is_nan() || milliseconds.abs() >= i64::MAX as f64 {
+        if milliseconds.is_nan() || milliseconds.abs() > TIMESTAMP_MS_MAX {
             let seconds = if seconds.is_finite() { format!("{seconds:.6}") } else { format_number(seconds) };
             self.error(place, format!("timestamp out of bounds for @ modifier: {seconds}"));
         }

@@ -68,6 +68,8 @@ fn selectors_of_every_form() {
         ("a offset 1d@end()", "a @ end() offset 1d"),
         ("a[5M:] # comment", ""),
         ("a[300]", "a[5m]"),
+        ("a[1s1ms:1.001]", "a[1s1ms:1s1ms]"),
+        ("a @ 3999999999999.999", "a @ 3999999999999.999"),
         ("a[5m] smoothed offset 5 @ 7", "a[5m] smoothed @ 7.000 offset 5s"),
         ("a anchored", "a anchored"),
         ("a offset 0s", "a"),
@@ -199,6 +201,8 @@ fn mistakes_are_said_with_their_place() {
         ("1[5m:]", "1:1: parse error: subquery is only allowed on instant vector, got scalar instead"),
         ("a offset 1m offset 2m", "1:1: parse error: offset may not be set multiple times"),
         ("a @ 1 @ 2", "1:1: parse error: @ <timestamp> may not be set multiple times"),
+        ("a[0.0001]", "1:3: parse error: duration must be greater than 0"),
+        ("a @ 1e13", "1:1: parse error: timestamp out of bounds for @ modifier: 10000000000000.000000"),
         ("a @ NaN", "1:1: parse error: timestamp out of bounds for @ modifier: NaN"),
         ("a @ b", "1:5: parse error: unexpected identifier \"b\" in @, expected timestamp"),
         (
