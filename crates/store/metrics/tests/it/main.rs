@@ -1,0 +1,4 @@
+//! The store from the outside.
+#![allow(clippy::unwrap_used)]
+
+mod part;
