@@ -13,7 +13,7 @@ use crate::{
     eval::{
         Result,
         annotation::{Annotations, Note},
-        labels::{invalid_name, text_of},
+        labels::label_name,
         node::Evaluator,
         over_time::{HistogramTotal, Mean, quantile},
         row::{Cell, Row, Scalars, Sink, Steps, absent, is_absent},
@@ -157,10 +157,7 @@ impl Evaluator {
     }
 
     fn stream_count_values(&self, aggregate: &Aggregate, steps: &Steps, sink: &mut Sink<'_>) -> Result<()> {
-        let label = aggregate.param.as_deref().map_or(Ok(""), text_of)?;
-        if label.is_empty() {
-            return Err(invalid_name(label));
-        }
+        let label = aggregate.param.as_deref().map_or(Ok(""), label_name)?;
         let mut groups = Groups::new(aggregate);
         let mut names: Vec<Labels> = Vec::new();
         let mut counted: Vec<(Labels, Row)> = Vec::new();

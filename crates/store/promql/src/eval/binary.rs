@@ -325,10 +325,8 @@ struct Pairing<'a> {
 impl Pairing<'_> {
     fn run(&mut self, many_signatures: &[usize], one_signatures: &[usize], count: usize) -> Result<()> {
         let one_to_one = self.matching.cardinality == Cardinality::OneToOne;
-        let (mut fill_one, mut fill_many) = (self.matching.fill_right, self.matching.fill_left);
-        if self.matching.cardinality == Cardinality::OneToMany {
-            std::mem::swap(&mut fill_one, &mut fill_many);
-        }
+        // As upstream has it, the left filling is for the side of many also when that is the right.
+        let (fill_one, fill_many) = (self.matching.fill_right, self.matching.fill_left);
         let mut found: Vec<Option<usize>> = vec![None; count];
         let mut matched = vec![false; count];
         for at in 0..self.steps.count {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use metrics_api::{Labels, LabelsBuilder, METRIC_NAME, Matcher, Samples, TimeRange, is_stale};
+use metrics_api::{Labels, LabelsBuilder, METRIC_NAME, MatchOp, Matcher, Samples, TimeRange, is_stale};
 
 use crate::{
     ast::{Call, Expr},
@@ -19,6 +19,26 @@ use crate::{
 pub(crate) const TARGET_INFO: &str = "target_info";
 /// Labels that say which target a series is of.
 const IDENTIFYING: [&str; 2] = ["instance", "job"];
+
+/// Whether a condition says which info metrics are meant, rather than which are not.
+fn is_positive_name(matcher: &Matcher) -> bool {
+    matcher.name == METRIC_NAME && matches!(matcher.op, MatchOp::Equal | MatchOp::Regex)
+}
+
+/// What the store is asked for: without a name `target_info`, and where names are only excluded
+/// those that end as info metrics do.
+pub(crate) fn selecting_matchers(call: &Call) -> Result<Vec<Matcher>> {
+    let mut matchers = match call.args.get(1).map(Expr::unwrapped) {
+        Some(Expr::Vector(selector)) => selector.matchers.clone(),
+        _ => Vec::new(),
+    };
+    if !matchers.iter().any(|matcher| matcher.name == METRIC_NAME) {
+        matchers.push(Matcher::equal(METRIC_NAME, TARGET_INFO));
+    } else if !matchers.iter().any(is_positive_name) {
+        matchers.push(Matcher::new(METRIC_NAME, MatchOp::Regex, ".+_info")?);
+    }
+    Ok(matchers)
+}
 
 /// The time of which info series are looked up: that of the first selector of the argument.
 #[derive(Debug, Clone, Copy)]
@@ -82,11 +102,11 @@ impl Evaluator {
             Some(Expr::Vector(selector)) => selector.matchers.clone(),
             _ => vec![Matcher::equal(METRIC_NAME, TARGET_INFO)],
         };
+        let positive = matchers.iter().any(is_positive_name);
         let (names, data): (Vec<_>, Vec<_>) =
             matchers.iter().partition(|matcher| matcher.name == METRIC_NAME);
-        let is_info = |labels: &Labels| {
-            !names.is_empty() && names.iter().all(|matcher| matcher.matches(labels.metric_name()))
-        };
+        let is_info =
+            |labels: &Labels| positive && names.iter().all(|matcher| matcher.matches(labels.metric_name()));
         let wanted: Vec<HashSet<&str>> = IDENTIFYING
             .iter()
             .map(|name| {

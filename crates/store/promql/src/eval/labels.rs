@@ -11,8 +11,8 @@ use crate::{
         Error, Result,
         node::Evaluator,
         row::{Matrix, Row, Series, Sink, Steps},
-        text::quoted,
     },
+    literal::quote,
 };
 
 /// Labels that say what a metric is, and no longer hold once it was computed with.
@@ -64,11 +64,26 @@ pub(crate) fn join_row(into: &mut Row, from: &Row) -> Result<()> {
 }
 
 /// A label's name may be any text that is not empty.
-fn check_name(name: &str, which: &str, function: &str) -> Result<()> {
-    if name.is_empty() {
+fn check_name(expr: &Expr, which: &str, function: &str) -> Result<()> {
+    let name = text_of(expr)?;
+    if name.is_empty() || !is_utf8(expr) {
         return Err(Error::execution(format!("invalid {which} label name in {function}(): {name}")));
     }
     Ok(())
+}
+
+fn is_utf8(expr: &Expr) -> bool {
+    !matches!(expr.unwrapped(), Expr::String(text) if text.not_utf8.is_some())
+}
+
+/// The name of a label that an aggregation gives.
+pub(crate) fn label_name(expr: &Expr) -> Result<&str> {
+    let Expr::String(text) = expr.unwrapped() else { return text_of(expr) };
+    let bytes = text.not_utf8.as_deref().unwrap_or(text.value.as_bytes());
+    if bytes.is_empty() || text.not_utf8.is_some() {
+        return Err(Error::execution(format!("invalid label name {}", quote(bytes))));
+    }
+    Ok(&text.value)
 }
 
 pub(crate) fn text_of(expr: &Expr) -> Result<&str> {
@@ -88,7 +103,7 @@ impl Evaluator {
             .map_err(|_| {
                 Error::execution(format!("invalid regular expression in label_replace(): {pattern}"))
             })?;
-        check_name(target, "destination", "label_replace")?;
+        check_name(&call.args[1], "destination", "label_replace")?;
         self.stream_relabelled(call, steps, sink, |labels, drop_name| {
             let captures = regex.captures(labels.get(source))?;
             let mut value = String::new();
@@ -100,10 +115,10 @@ impl Evaluator {
     pub fn stream_label_join(&self, call: &Call, steps: &Steps, sink: &mut Sink<'_>) -> Result<()> {
         let (target, separator) = (text_of(&call.args[1])?, text_of(&call.args[2])?);
         let sources = call.args[3..].iter().map(text_of).collect::<Result<Vec<_>>>()?;
-        for source in &sources {
+        for source in &call.args[3..] {
             check_name(source, "source", "label_join")?;
         }
-        check_name(target, "destination", "label_join")?;
+        check_name(&call.args[1], "destination", "label_join")?;
         self.stream_relabelled(call, steps, sink, |labels, drop_name| {
             let values: Vec<&str> = sources.iter().map(|source| labels.get(source)).collect();
             Some((labels.with(target, &values.join(separator)), drop_name && target != METRIC_NAME))
@@ -174,9 +189,4 @@ fn labels_of_absent(arg: &Expr) -> Labels {
         }
     }
     builder.build()
-}
-
-/// A label's name as upstream quotes it in errors.
-pub(crate) fn invalid_name(name: &str) -> Error {
-    Error::execution(format!("invalid label name {}", quoted(name)))
 }

@@ -1,6 +1,6 @@
 //! Walks the tree: each node hands its series on, one at a time.
 
-use std::{cell::RefCell, sync::Arc};
+use std::{cell::RefCell, collections::HashSet, sync::Arc};
 
 use metrics_api::{Budget, Histogram, Labels, SeriesReader};
 
@@ -12,6 +12,7 @@ use crate::{
         labels::finish_names,
         prepare::Frame,
         row::{Cell, Matrix, Row, Scalars, Series, Sink, Steps, is_absent},
+        vector_function::{max, min},
     },
     histogram,
 };
@@ -25,6 +26,8 @@ pub(crate) struct Evaluator {
     /// Readers by selector; taken out while they are read.
     pub selected: Vec<RefCell<Vec<Box<dyn SeriesReader>>>>,
     pub annotations: RefCell<Annotations>,
+    /// Selectors of histograms of which only counts and sums are wanted in the end.
+    pub statistics: HashSet<Place>,
 }
 
 impl Evaluator {
@@ -38,6 +41,7 @@ impl Evaluator {
             places,
             selected: selected.into_iter().map(RefCell::new).collect(),
             annotations: RefCell::default(),
+            statistics: statistics_of(&query.expr),
         };
         let steps = match query.when {
             When::Instant(time_ms) => Steps { start_ms: time_ms, interval_ms: 1, count: 1 },
@@ -188,6 +192,12 @@ impl Evaluator {
                 "step" => Scalars::Same(self.frame.step_ms as f64 / 1000.0),
                 "range" => Scalars::Same((self.frame.end_ms - self.frame.start_ms) as f64 / 1000.0),
                 "scalar" => self.scalar_of_vector(&call.args[0], steps)?,
+                "min_of" | "max_of" => {
+                    let left = self.scalars(&call.args[0], steps)?;
+                    let right = self.scalars(&call.args[1], steps)?;
+                    let choose = if call.function.name == "min_of" { min } else { max };
+                    each(&|at| choose(left.get(at), right.get(at)))
+                }
                 other => return Err(Error::execution(format!("{other} gives no scalar"))),
             },
             _ => return Err(Error::execution("a vector stands where a scalar has to")),
@@ -240,6 +250,34 @@ pub(crate) fn is_invariant(expr: &Expr) -> bool {
         }
         other => other.children().into_iter().all(is_invariant),
     }
+}
+
+/// Selectors under `histogram_count` and its like. Upstream reads those without buckets, and works out
+/// on the way which sample begins a counter anew, which shows in warnings about it.
+fn statistics_of(expr: &Expr) -> HashSet<Place> {
+    fn walk(expr: &Expr, statistics: bool, found: &mut HashSet<Place>) {
+        let within = match expr {
+            Expr::Call(call) => match call.function.name {
+                "histogram_count" | "histogram_sum" | "histogram_avg" => true,
+                "histogram_quantile" | "histogram_quantiles" | "histogram_fraction" => false,
+                _ => statistics,
+            },
+            Expr::Subquery(_) => false,
+            Expr::Vector(selector) => {
+                found.extend(statistics.then_some(selector.place));
+                return;
+            }
+            Expr::Matrix(matrix) => {
+                found.extend(statistics.then_some(matrix.selector.place));
+                return;
+            }
+            _ => statistics,
+        };
+        expr.children().into_iter().for_each(|child| walk(child, within, found));
+    }
+    let mut found = HashSet::new();
+    walk(expr, false, &mut found);
+    found
 }
 
 fn instants(matrix: Matrix, time_ms: i64) -> Vec<InstantSample> {

@@ -213,6 +213,7 @@ impl RangeFunction {
                 context.scratch.extend_from_slice(values);
                 quantile(context.scalars[0], context.scratch)
             }
+            Self::Mad if values.iter().any(|value| value.is_nan()) => f64::NAN,
             Self::Mad => {
                 context.scratch.clear();
                 context.scratch.extend_from_slice(values);

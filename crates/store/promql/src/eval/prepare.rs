@@ -3,7 +3,7 @@
 use std::{collections::HashMap, fmt, sync::Arc};
 
 use base::Tenant;
-use metrics_api::{Budget, METRIC_NAME, Matcher, Reader, Select, SeriesReader, TimeRange};
+use metrics_api::{Budget, Matcher, Reader, Select, SeriesReader, TimeRange};
 
 use crate::{
     ast::{At, DurationExpr, Expr, Extended, Place, VectorSelector},
@@ -200,13 +200,7 @@ impl Wanted<'_> {
     }
 
     fn info(&mut self, call: &crate::ast::Call, start_ms: i64, end_ms: i64) -> Result<()> {
-        let mut matchers = match call.args.get(1).map(Expr::unwrapped) {
-            Some(Expr::Vector(selector)) => selector.matchers.clone(),
-            _ => Vec::new(),
-        };
-        if !matchers.iter().any(|matcher| matcher.name == METRIC_NAME) {
-            matchers.push(Matcher::equal(METRIC_NAME, info::TARGET_INFO));
-        }
+        let matchers = info::selecting_matchers(call)?;
         let reference = info::Reference::of(&call.args[0], &self.frame, self.text)?;
         let (start, end) = (reference.time(start_ms), reference.time(end_ms));
         self.want(call.place, &matchers, start - self.frame.lookback_ms + 1, end);

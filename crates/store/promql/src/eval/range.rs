@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use metrics_api::{Histogram, Labels, Samples, TimeRange};
+use metrics_api::{CounterReset, Histogram, Labels, Samples, TimeRange};
 
 use crate::{
     ast::{Expr, Extended, MatrixSelector, Subquery},
@@ -11,7 +11,7 @@ use crate::{
         labels::finish_names,
         node::Evaluator,
         row::{Cell, Row, Steps, is_absent},
-        selector::drop_stale,
+        selector::{drop_stale, mark_resets},
     },
 };
 
@@ -117,9 +117,13 @@ impl Evaluator {
         let first = windows.end(0) - windows.range_ms - windows.before_ms + 1;
         let range = TimeRange::new(first, windows.end(steps.count - 1) + windows.after_ms);
         let mut samples = Samples::default();
+        let statistics = self.statistics.contains(&selector.place);
         self.each_series(selector, &mut |reader| {
             samples.clear();
             reader.read(range, &mut samples)?;
+            if statistics {
+                mark_resets(&mut samples);
+            }
             drop_stale(&mut samples);
             if samples.is_empty() { Ok(()) } else { sink(reader.labels(), false, &samples, &windows) }
         })
@@ -227,7 +231,17 @@ fn row_to_samples(row: &Row, steps: &Steps, into: &mut Samples) {
         match row.get(at) {
             Cell::None => {}
             Cell::Float(value) => into.push_float(steps.time(at), value),
-            Cell::Histogram(histogram) => into.push_histogram(steps.time(at), Arc::clone(histogram)),
+            Cell::Histogram(histogram) => into.push_histogram(steps.time(at), without_hint(histogram)),
+        }
+    }
+}
+
+/// What a sample says of the one before it in the store does not hold for the one before it here.
+fn without_hint(histogram: &Arc<Histogram>) -> Arc<Histogram> {
+    match histogram.counter_reset {
+        CounterReset::Unknown | CounterReset::Gauge => Arc::clone(histogram),
+        CounterReset::Reset | CounterReset::NotReset => {
+            Arc::new(Histogram { counter_reset: CounterReset::Unknown, ..Histogram::clone(histogram) })
         }
     }
 }

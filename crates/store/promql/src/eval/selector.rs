@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use metrics_api::{Samples, SeriesReader, TimeRange, is_stale};
+use metrics_api::{CounterReset, Samples, SeriesReader, TimeRange, is_stale};
 
 use crate::{
     ast::{Extended, VectorSelector},
@@ -13,6 +13,7 @@ use crate::{
         range_histogram::interpolate,
         row::{Row, Sink, Steps},
     },
+    histogram::detect_reset,
 };
 
 /// Where an instant selector looks at each step.
@@ -56,9 +57,13 @@ impl Evaluator {
         // Interpolation may take the sample exactly at the edge; plain windows are open on the left.
         let range = TimeRange::new(look.time(0) - look.lookback_ms + 1, look.time(steps.count - 1) + after);
         let (mut samples, mut row) = (Samples::default(), Row::default());
+        let statistics = self.statistics.contains(&selector.place);
         self.each_series(selector, &mut |reader| {
             samples.clear();
             reader.read(range, &mut samples)?;
+            if statistics {
+                mark_resets(&mut samples);
+            }
             row.reset(steps.count);
             if smoothed {
                 self.smooth(&mut samples, &look, reader.labels().metric_name(), selector, &mut row);
@@ -146,6 +151,12 @@ impl Evaluator {
                 let (times, values) = (&samples.histogram_times[h0..h1], &samples.histograms[h0..h1]);
                 let value = match around(times) {
                     (_, Some(next), true) => Arc::clone(&values[next]),
+                    (Some(before), Some(next), _)
+                        if values[before].uses_custom_buckets() != values[next].uses_custom_buckets() =>
+                    {
+                        self.note(Note::MixedExponentialCustom(name), selector.place);
+                        continue;
+                    }
                     (Some(before), Some(next), _) => {
                         let counter = values[before].counter_reset != metrics_api::CounterReset::Gauge;
                         let (from, to) = ((times[before], &*values[before]), (times[next], &*values[next]));
@@ -164,6 +175,19 @@ impl Evaluator {
                 };
                 row.set_histogram(step, value);
             }
+        }
+    }
+}
+
+/// Says of each histogram whether it begins its counter anew, where the series before it tells.
+pub(crate) fn mark_resets(samples: &mut Samples) {
+    for at in 1..samples.histograms.len() {
+        let (before, from) = samples.histograms.split_at_mut(at);
+        let (before, current) = (&before[at - 1], &mut from[0]);
+        if current.counter_reset == CounterReset::Unknown && !before.is_stale() && !current.is_stale() {
+            let reset = detect_reset(current, before);
+            Arc::make_mut(current).counter_reset =
+                if reset { CounterReset::Reset } else { CounterReset::NotReset };
         }
     }
 }

@@ -41,23 +41,7 @@ pub(crate) fn open_metrics(value: f64) -> String {
 
 /// Go's `%q`.
 pub(crate) fn quoted(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for letter in text.chars() {
-        match letter {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\t' => out.push_str("\\t"),
-            '\r' => out.push_str("\\r"),
-            other if (other as u32) < 0x20 || other as u32 == 0x7f => {
-                out.push_str(&format!("\\x{:02x}", other as u32));
-            }
-            other => out.push(other),
-        }
-    }
-    out.push('"');
-    out
+    crate::literal::quote(text.as_bytes())
 }
 
 /// Labels in braces, the metric's name among them, as errors show them.

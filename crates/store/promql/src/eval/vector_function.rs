@@ -72,11 +72,11 @@ fn of_histogram(name: &str) -> Option<fn(&Histogram) -> f64> {
 }
 
 /// The larger one; NaN when either is.
-fn max(a: f64, b: f64) -> f64 {
+pub(crate) fn max(a: f64, b: f64) -> f64 {
     if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }
 }
 
-fn min(a: f64, b: f64) -> f64 {
+pub(crate) fn min(a: f64, b: f64) -> f64 {
     if a.is_nan() || b.is_nan() { f64::NAN } else { a.min(b) }
 }
 
@@ -260,7 +260,7 @@ impl Evaluator {
             &|at, found, name| match found {
                 Found::Native(histogram) => {
                     let (value, effect) = quantile::quantile(q.get(at), histogram);
-                    let place = call.args[0].place();
+                    let place = call.args[usize::from(label.is_none())].place();
                     match effect {
                         NanEffect::None => {}
                         NanEffect::Result => self.note(Note::NanResult(name), place),
@@ -296,7 +296,7 @@ impl Evaluator {
         families.stream(self, steps, sink, &Labels::clone, &|at, found, name| match found {
             Found::Native(histogram) => {
                 if histogram.sum.is_nan() && histogram.count != 0.0 {
-                    self.note(Note::NanFraction(name), call.args[0].place());
+                    self.note(Note::NanFraction(name), call.args[2].place());
                 }
                 quantile::fraction(lower.get(at), upper.get(at), histogram)
             }
