@@ -99,8 +99,7 @@ impl DurationExpr {
         if milliseconds.is_nan() || milliseconds.abs() >= i64::MAX as f64 / 1e6 {
             return Err(DurationError { place: self.place(), why: "duration is out of range" });
         }
-        // Whole nanoseconds first: 1.001 s is 1001 ms, although the product is a little less.
-        Ok((seconds * 1e9).round() as i64 / 1_000_000)
+        Ok(milliseconds as i64)
     }
 
     /// Milliseconds of a range or step, otherwise as [`Self::resolve_offset_ms`].

@@ -133,10 +133,7 @@ impl Evaluator {
                 let ratio = param.get(at).clamp(-1.0, 1.0);
                 let keep = if ratio >= 0.0 { offset < ratio } else { offset >= 1.0 + ratio };
                 if !keep {
-                    row.floats[at] = crate::eval::row::absent();
-                    if let Some(histogram) = row.histograms.get_mut(at) {
-                        *histogram = None;
-                    }
+                    row.clear(at);
                 }
             }
             if row.is_empty() { Ok(()) } else { sink(labels, drop_name, row) }
@@ -160,17 +157,14 @@ impl Evaluator {
                 held.push(self.budget.reserve(steps.count as u64 * 8)?);
                 taken.push(vec![0; steps.count]);
             }
-            for at in 0..steps.count {
+            for (at, taken) in taken[group].iter_mut().enumerate() {
                 if !row.has(at) {
                     continue;
                 }
-                if (taken[group][at] as f64) < param.get(at).trunc() {
-                    taken[group][at] += 1;
+                if (*taken as f64) < param.get(at).trunc() {
+                    *taken += 1;
                 } else {
-                    row.floats[at] = crate::eval::row::absent();
-                    if let Some(histogram) = row.histograms.get_mut(at) {
-                        *histogram = None;
-                    }
+                    row.clear(at);
                 }
             }
             if row.is_empty() { Ok(()) } else { sink(labels, drop_name, row) }

@@ -265,10 +265,7 @@ impl Evaluator {
         for (mut series, signature) in filtered.series.into_iter().zip(signatures) {
             for at in 0..steps.count {
                 if present[signature * steps.count + at] != wanted {
-                    series.row.floats[at] = absent();
-                    if let Some(histogram) = series.row.histograms.get_mut(at) {
-                        *histogram = None;
-                    }
+                    series.row.clear(at);
                 }
             }
             if !series.row.is_empty() {

@@ -89,6 +89,14 @@ impl Row {
         self.histograms[at] = Some(histogram);
     }
 
+    /// Takes the value of one step out.
+    pub fn clear(&mut self, at: usize) {
+        self.floats[at] = absent();
+        if let Some(histogram) = self.histograms.get_mut(at) {
+            *histogram = None;
+        }
+    }
+
     pub fn copy_from(&mut self, at: usize, other: &Self, from: usize) {
         match other.get(from) {
             Cell::None => {}

@@ -55,7 +55,7 @@ pub(crate) fn quantile(q: f64, buckets: &mut Vec<ClassicBucket>) -> (f64, Forced
         return (f64::NAN, forced_if(false, forced));
     }
     let mut rank = q * observations;
-    let at = buckets[..last].partition_point(|bucket| !(bucket.count >= rank));
+    let at = buckets[..last].partition_point(|bucket| bucket.count < rank || bucket.count.is_nan());
     if at == last {
         return (buckets[last - 1].upper, forced);
     }
