@@ -1,0 +1,232 @@
+//! Rounds on this machine into a store in memory.
+
+// Helpers of tests are tests too.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use base::{
+    Clock, Scope, Tenant, Timestamp,
+    id::{ReleaseId, ReplicaId},
+    time::ManualClock,
+};
+use futures_util::{
+    StreamExt,
+    future::BoxFuture,
+    stream::{self, BoxStream},
+};
+use gateway_api::{Sample, Sketch};
+use metrics_api::{
+    Appended, Budget, Limits, Matcher, Reader, Samples, Select, TimeRange, WriteBatch, Writer, is_stale,
+    memory::MemoryStore,
+};
+use runtime_api::{
+    Driver, Error, ExecOutcome, ExecRequest, Identity, LogLine, LogQuery, Observed, Phase, ReplicaSpec,
+    Result, Usage,
+};
+use vitals::{Options, Ports, Registry, Vitals};
+
+/// A driver that only tells what it was given.
+#[derive(Debug, Default)]
+struct Told(Mutex<Vec<Observed>>);
+
+impl Driver for Told {
+    fn start(&self, spec: ReplicaSpec) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move { Err(Error::Exists(spec.id)) })
+    }
+    fn stop(&self, _: ReplicaId) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async { Ok(()) })
+    }
+    fn remove(&self, _: ReplicaId) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async { Ok(()) })
+    }
+    fn list(&self) -> BoxFuture<'_, Result<Vec<Observed>>> {
+        Box::pin(async { Ok(self.0.lock().unwrap().clone()) })
+    }
+    fn changed(&self) -> BoxStream<'static, ()> {
+        stream::pending().boxed()
+    }
+    fn logs(&self, query: LogQuery) -> BoxFuture<'_, Result<BoxStream<'static, LogLine>>> {
+        Box::pin(async move { Err(Error::NotFound(query.replica)) })
+    }
+    fn exec(&self, request: ExecRequest) -> BoxFuture<'_, Result<ExecOutcome>> {
+        Box::pin(async move { Err(Error::NotFound(request.replica)) })
+    }
+}
+
+/// A store that fails while it is told to.
+#[derive(Debug, Default)]
+struct Store {
+    kept: MemoryStore,
+    fails: Mutex<bool>,
+}
+
+impl Writer for Store {
+    fn write<'a>(
+        &'a self,
+        tenant: &'a Tenant,
+        batch: WriteBatch,
+    ) -> BoxFuture<'a, metrics_api::Result<Appended>> {
+        if *self.fails.lock().unwrap() {
+            return Box::pin(async { Err(metrics_api::Error::Unavailable { why: "full".into() }) });
+        }
+        self.kept.write(tenant, batch)
+    }
+}
+
+struct World {
+    vitals: Arc<Vitals>,
+    store: Arc<Store>,
+    driver: Arc<Told>,
+    clock: Arc<ManualClock>,
+    registry: Arc<Registry>,
+    tasks: tasks::Tasks,
+}
+
+const START_MS: i64 = 1_700_000_000_000 - 1_700_000_000_000 % 15_000;
+
+impl World {
+    fn new() -> Self {
+        let (store, driver) = (Arc::new(Store::default()), Arc::new(Told::default()));
+        let clock = Arc::new(ManualClock::at(Timestamp::from_millis(START_MS + 10)));
+        let (registry, tasks) = (Registry::new(), tasks::Tasks::new(Default::default()));
+        let options =
+            Options { every: Options::EVERY_DEFAULT, tenant: Tenant::default(), instance: "host-1".into() };
+        let ports = Ports {
+            writer: store.clone(),
+            clock: clock.clone(),
+            tasks: tasks.clone(),
+            registry: registry.clone(),
+            driver: driver.clone(),
+        };
+        Self { vitals: Vitals::new(options, ports), store, driver, clock, registry, tasks }
+    }
+
+    /// Times and values of the floats of all series of that name, after START; stale ones are NaN.
+    async fn read(&self, name: &str) -> Vec<(i64, f64)> {
+        let select = Select { matchers: vec![Matcher::equal("__name__", name)], range: TimeRange::ALL };
+        let budget = Budget::new(Limits::default());
+        let found = self.store.kept.select(&Tenant::default(), &select, &budget).await.unwrap();
+        let mut values = Vec::new();
+        for mut series in found.series {
+            let mut samples = Samples::default();
+            series.read(TimeRange::ALL, &mut samples).unwrap();
+            values.extend(samples.float_times.into_iter().zip(samples.floats));
+            values.extend(samples.histogram_times.iter().zip(&samples.histograms).map(|(at, histogram)| {
+                (*at, if histogram.is_stale() { histogram.sum } else { histogram.count })
+            }));
+        }
+        values.into_iter().map(|(at, value)| (at - START_MS, value)).collect()
+    }
+
+    async fn later(&self) {
+        self.clock.advance(Options::EVERY_DEFAULT);
+        self.vitals.round().await.unwrap();
+    }
+}
+
+fn replica() -> Observed {
+    let identity = Identity { boot_id: String::new(), pid: u32::MAX, start_ticks: 0 };
+    Observed {
+        id: ReplicaId::new(),
+        scope: Scope { tenant: Tenant::default(), environment: Default::default() },
+        service: "cart".into(),
+        release: ReleaseId::new(),
+        labels: Default::default(),
+        phase: Phase::Running { identity, since: Timestamp::from_millis(START_MS) },
+        usage: Usage { cpu_us: 2_000_000, memory_bytes: 1 << 20, processes: 1 },
+        restarts: 0,
+        notes: Vec::new(),
+    }
+}
+
+fn second(at_ms: i64) -> Sample {
+    let mut latency = Sketch::default();
+    latency.record(1_000);
+    Sample {
+        at: Timestamp::from_millis(at_ms),
+        route: "cart".into(),
+        scope: Scope { tenant: Tenant::default(), environment: Default::default() },
+        service: "cart".into(),
+        caller: None,
+        release: None,
+        replica: None,
+        status: [0, 1, 0, 0, 0],
+        aborted: 0,
+        retries: 0,
+        in_flight: 0,
+        bytes_in: 1,
+        bytes_out: 1,
+        latency,
+    }
+}
+
+#[tokio::test]
+async fn a_round_has_the_host_the_replicas_the_gateway_and_stead() {
+    let world = World::new();
+    world.driver.0.lock().unwrap().push(replica());
+    world.registry.counter("stead_test_total", "", &[]).add(7);
+    world.vitals.add(&[second(START_MS - 500), second(START_MS + 500)]);
+    world.vitals.round().await.unwrap();
+    assert_eq!(world.read("stead_replica_cpu_seconds_total").await, [(0, 2.0)]);
+    assert_eq!(world.read("stead_test_total").await, [(0, 7.0)]);
+    assert_eq!(world.read("stead_gateway_request_duration_microseconds").await, [(0, 2.0)]);
+    assert_eq!(world.read("node_load1").await.len(), 1);
+    assert_eq!(world.read("process_open_fds").await.len(), 1);
+    // A second round in the same interval is the same one.
+    world.vitals.round().await.unwrap();
+    assert_eq!(world.read("stead_test_total").await.len(), 1);
+    let text = world.vitals.text().await.unwrap();
+    assert!(text.contains("\nstead_test_total 7\n") && text.contains("process_cpu_seconds_total "), "{text}");
+}
+
+#[tokio::test]
+async fn a_series_that_ends_is_marked_once() {
+    let world = World::new();
+    world.driver.0.lock().unwrap().push(replica());
+    world.vitals.round().await.unwrap();
+    world.driver.0.lock().unwrap().clear();
+    world.later().await;
+    world.later().await;
+    let values = world.read("stead_replica_memory_bytes").await;
+    assert_eq!(values.len(), 2, "{values:?}");
+    assert!(values[1].0 == 15_000 && is_stale(values[1].1), "{values:?}");
+    assert_eq!(world.read("node_load1").await.len(), 3);
+}
+
+#[tokio::test]
+async fn a_round_that_fails_is_counted_and_totals_lose_nothing() {
+    let world = World::new();
+    world.vitals.add(&[second(START_MS)]);
+    *world.store.fails.lock().unwrap() = true;
+    assert!(world.vitals.round().await.is_err());
+    *world.store.fails.lock().unwrap() = false;
+    world.vitals.add(&[second(START_MS + 1_000)]);
+    world.later().await;
+    assert_eq!(world.read("stead_gateway_request_duration_microseconds").await, [(15_000, 2.0)]);
+}
+
+#[tokio::test]
+async fn it_runs_at_multiples_of_its_interval_until_told_to_stop() {
+    let world = World::new();
+    // Just before the next multiple, so that the test does not wait for it.
+    world.clock.jump_to(Timestamp::from_millis(START_MS + 14_999));
+    let seconds = stream::iter([vec![second(START_MS)]]).boxed();
+    let vitals = world.vitals.clone();
+    world
+        .tasks
+        .spawn_once(tasks::Kind::LOOP, "vitals", move |shutdown| vitals.run(shutdown, seconds))
+        .unwrap();
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    while world.read("stead_gateway_request_duration_microseconds").await.is_empty() {
+        assert!(tokio::time::Instant::now() < deadline, "no round");
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(world.read("node_load1").await.len(), 1);
+    world.tasks.request_shutdown("done");
+    assert!(world.tasks.drain().await.is_clean());
+    assert_eq!(world.clock.now().millis(), START_MS + 14_999);
+}
