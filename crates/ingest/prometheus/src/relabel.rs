@@ -109,7 +109,7 @@ impl Rule {
             return Err("the action `hashmod` needs a `modulus` that is not 0".to_owned());
         }
         let pattern = spec.regex.as_deref().unwrap_or("(.*)");
-        let regex = RegexBuilder::new(&format!("^(?s:{pattern})$"))
+        let regex = RegexBuilder::new(&format!("^(?s:{})$", metrics_api::from_re2(pattern)))
             .size_limit(REGEX_SIZE_BYTES_MAX)
             .build()
             .map_err(|error| {

@@ -7,10 +7,17 @@ use crate::{
     literal::quote,
 };
 
-type Report<'r> = &'r mut dyn FnMut(Place, String);
+/// Takes a mistake: its place, and how it is said.
+pub(crate) trait Report {
+    fn mistake(&mut self, place: Place, message: String);
+    /// The place between two sides, without the space around it.
+    fn between(&self, left: Place, right: Place) -> Place;
+}
+
+type To<'r> = &'r mut dyn Report;
 
 /// Checks `expr` and all within it; reports every mistake.
-pub(crate) fn check(expr: &mut Expr, report: Report<'_>) {
+pub(crate) fn check(expr: &mut Expr, report: To<'_>) {
     match expr {
         Expr::Number(_) | Expr::String(_) => {}
         Expr::Vector(selector) => check_selector(selector, false, report),
@@ -22,7 +29,7 @@ pub(crate) fn check(expr: &mut Expr, report: Report<'_>) {
             if found != ValueType::Vector {
                 let found = found.as_str();
                 let message = format!("subquery is only allowed on instant vector, got {found} instead");
-                report(subquery.place, message);
+                report.mistake(subquery.place, message);
             }
         }
         Expr::Unary(unary) => {
@@ -30,7 +37,7 @@ pub(crate) fn check(expr: &mut Expr, report: Report<'_>) {
             let found = unary.expr.value_type();
             if !matches!(found, ValueType::Scalar | ValueType::Vector) {
                 let found = quote(found.documented().as_bytes());
-                report(
+                report.mistake(
                     unary.place,
                     format!(
                         "unary expression only allowed on expressions of type scalar or instant vector, got {found}"
@@ -44,66 +51,66 @@ pub(crate) fn check(expr: &mut Expr, report: Report<'_>) {
     }
 }
 
-fn expect(expr: &mut Expr, wanted: ValueType, context: &str, report: Report<'_>) {
+fn expect(expr: &mut Expr, wanted: ValueType, context: &str, report: To<'_>) {
     check(expr, report);
     expect_type(expr, wanted, context, report);
 }
 
-fn expect_type(expr: &Expr, wanted: ValueType, context: &str, report: Report<'_>) {
+fn expect_type(expr: &Expr, wanted: ValueType, context: &str, report: To<'_>) {
     let found = expr.value_type();
     if found != wanted {
         let (wanted, found) = (wanted.documented(), found.documented());
-        report(expr.place(), format!("expected type {wanted} in {context}, got {found}"));
+        report.mistake(expr.place(), format!("expected type {wanted} in {context}, got {found}"));
     }
 }
 
-fn check_selector(selector: &VectorSelector, may_be_empty: bool, report: Report<'_>) {
+fn check_selector(selector: &VectorSelector, may_be_empty: bool, report: To<'_>) {
     if !selector.name.is_empty() {
         let others = selector.matchers.len().saturating_sub(1);
         for matcher in selector.matchers[..others].iter().filter(|matcher| matcher.name == METRIC_NAME) {
             let (first, second) = (quote(selector.name.as_bytes()), quote(matcher.value.as_bytes()));
-            report(selector.place, format!("metric name must not be set twice: {first} or {second}"));
+            report.mistake(selector.place, format!("metric name must not be set twice: {first} or {second}"));
         }
     } else if !may_be_empty && selector.matchers.iter().all(metrics_api::Matcher::matches_empty) {
         let message = "vector selector must contain at least one non-empty matcher";
-        report(selector.place, message.to_owned());
+        report.mistake(selector.place, message.to_owned());
     }
 }
 
-fn aggregate(node: &mut Aggregate, report: Report<'_>) {
+fn aggregate(node: &mut Aggregate, report: To<'_>) {
     expect(&mut node.expr, ValueType::Vector, "aggregation expression", report);
     if let (Some(param), Some(wanted)) = (node.param.as_deref_mut(), node.op.param_type()) {
         expect(param, wanted, "aggregation parameter", report);
     }
 }
 
-fn binary(node: &mut Binary, report: Report<'_>) {
+fn binary(node: &mut Binary, report: To<'_>) {
     check(&mut node.left, report);
     check(&mut node.right, report);
     let (left, right) = (node.left.value_type(), node.right.value_type());
-    let op_place = Place::new(node.left.place().end, node.right.place().start);
+    let op_place = report.between(node.left.place(), node.right.place());
     let name = quote(node.op.as_str().as_bytes());
 
     if node.return_bool && !node.op.is_comparison() {
-        report(op_place, "bool modifier can only be used on comparison operators".to_owned());
+        report.mistake(op_place, "bool modifier can only be used on comparison operators".to_owned());
     }
     let scalars = left == ValueType::Scalar && right == ValueType::Scalar;
     if node.op.is_comparison() && !node.return_bool && scalars {
-        report(op_place, "comparisons between scalars must use BOOL modifier".to_owned());
+        report.mistake(op_place, "comparisons between scalars must use BOOL modifier".to_owned());
     }
     for side in [&node.left, &node.right] {
         if !matches!(side.value_type(), ValueType::Scalar | ValueType::Vector) {
             let message = "binary expression must contain only scalar and instant vector types";
-            report(side.place(), message.to_owned());
+            report.mistake(side.place(), message.to_owned());
         }
     }
     matching(node, op_place, report);
     if (left == ValueType::Scalar || right == ValueType::Scalar) && node.op.is_set() {
-        report(node.place, format!("set operator {name} not allowed in binary scalar expression"));
+        report.mistake(node.place, format!("set operator {name} not allowed in binary scalar expression"));
     }
 }
 
-fn matching(node: &mut Binary, op_place: Place, report: Report<'_>) {
+fn matching(node: &mut Binary, op_place: Place, report: To<'_>) {
     let vectors = [&node.left, &node.right].iter().all(|side| side.value_type() == ValueType::Vector);
     let Some(matching) = &mut node.matching else {
         return;
@@ -111,17 +118,17 @@ fn matching(node: &mut Binary, op_place: Place, report: Report<'_>) {
     if matching.on {
         for label in matching.labels.iter().filter(|label| matching.include.contains(label)) {
             let label = quote(label.as_bytes());
-            report(op_place, format!("label {label} must not occur in ON and GROUP clause at once"));
+            report.mistake(op_place, format!("label {label} must not occur in ON and GROUP clause at once"));
         }
     }
     let fills = matching.fill_left.is_some() || matching.fill_right.is_some();
     if !vectors {
         if !matching.labels.is_empty() {
-            report(node.place, "vector matching only allowed between instant vectors".to_owned());
+            report.mistake(node.place, "vector matching only allowed between instant vectors".to_owned());
         }
         if fills {
             let message = "filling in missing series only allowed between instant vectors";
-            report(node.place, message.to_owned());
+            report.mistake(node.place, message.to_owned());
         }
         node.matching = None;
     } else if node.op.is_set() {
@@ -129,24 +136,31 @@ fn matching(node: &mut Binary, op_place: Place, report: Report<'_>) {
             matching.cardinality = Cardinality::ManyToMany;
         } else {
             let name = quote(node.op.as_str().as_bytes());
-            report(node.place, format!("no grouping allowed for {name} operation"));
+            report.mistake(node.place, format!("no grouping allowed for {name} operation"));
+            report.mistake(node.place, "set operations must always be many-to-many".to_owned());
         }
         if fills {
-            report(node.place, "filling in missing series not allowed for set operators".to_owned());
+            report.mistake(node.place, "filling in missing series not allowed for set operators".to_owned());
         }
     }
 }
 
-fn call(node: &mut Call, report: Report<'_>) {
+fn call(node: &mut Call, report: To<'_>) {
     let function = node.function;
     let (name, count) = (quote(function.name.as_bytes()), node.args.len());
     let (min, max) = (function.args_min(), function.args_max());
     if max == Some(min) && count != min {
-        report(node.place, format!("expected {min} argument(s) in call to {name}, got {count}"));
+        report.mistake(node.place, format!("expected {min} argument(s) in call to {name}, got {count}"));
     } else if count < min {
-        report(node.place, format!("expected at least {min} argument(s) in call to {name}, got {count}"));
+        report.mistake(
+            node.place,
+            format!("expected at least {min} argument(s) in call to {name}, got {count}"),
+        );
     } else if let Some(max) = max.filter(|max| count > *max) {
-        report(node.place, format!("expected at most {max} argument(s) in call to {name}, got {count}"));
+        report.mistake(
+            node.place,
+            format!("expected at most {max} argument(s) in call to {name}, got {count}"),
+        );
     }
     let is_info = function.name == "info";
     let context = format!("call to function {name}");
@@ -165,16 +179,16 @@ fn call(node: &mut Call, report: Report<'_>) {
 }
 
 /// The second argument of `info` looks like a selector and only names labels.
-fn info_labels(arg: &mut Expr, report: Report<'_>) {
+fn info_labels(arg: &mut Expr, report: To<'_>) {
     match arg {
         Expr::Vector(selector) if selector.name.is_empty() => check_selector(selector, true, report),
         Expr::Vector(selector) => {
             let message = "expected label selectors only, got vector selector instead";
-            report(selector.place, message.to_owned());
+            report.mistake(selector.place, message.to_owned());
         }
         other => {
             check(other, report);
-            report(other.place(), "expected label selectors only".to_owned());
+            report.mistake(other.place(), "expected label selectors only".to_owned());
         }
     }
 }

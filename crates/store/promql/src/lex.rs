@@ -152,6 +152,8 @@ impl Lexer<'_> {
     fn finish(&self) -> Result<bool, String> {
         let why = if self.brace {
             "unexpected end of input inside braces"
+        } else if self.bracket != Bracket::No && !self.bracket_has_number() {
+            "unexpected end of input in duration expression"
         } else if self.parens > 0 {
             "unclosed left parenthesis"
         } else if self.bracket != Bracket::No {
@@ -160,6 +162,12 @@ impl Lexer<'_> {
             return Ok(false);
         };
         Err(why.to_owned())
+    }
+
+    /// Upstream words mistakes in brackets otherwise after the first number.
+    fn bracket_has_number(&self) -> bool {
+        let inner = self.tokens.iter().rev().take_while(|token| token.kind != Kind::LeftBracket);
+        inner.into_iter().any(|token| matches!(token.kind, Kind::Number | Kind::Duration))
     }
 
     fn outside(&mut self, letter: char) -> Result<Kind, String> {
@@ -215,10 +223,12 @@ impl Lexer<'_> {
                 Kind::LeftParen
             }
             ')' => {
-                self.parens = self
-                    .parens
-                    .checked_sub(1)
-                    .ok_or_else(|| format!("unexpected right parenthesis {}", quote_char(letter)))?;
+                let Some(parens) = self.parens.checked_sub(1) else {
+                    // Upstream says it behind the parenthesis.
+                    self.start = self.at;
+                    return Err(format!("unexpected right parenthesis {}", quote_char(letter)));
+                };
+                self.parens = parens;
                 Kind::RightParen
             }
             _ if letter.is_ascii_digit() => self.number()?,
@@ -273,6 +283,9 @@ impl Lexer<'_> {
                 self.take_while(|next| is_alpha(next) || next.is_ascii_digit());
                 match Keyword::find(&self.text[self.start..self.at]) {
                     Some(word) if word.is_duration_function() => Kind::Keyword(word),
+                    _ if self.bracket_has_number() => {
+                        return Err(format!("unexpected character: {}, expected ':'", quote_char(letter)));
+                    }
                     _ => return Err(in_duration(letter)),
                 }
             }
@@ -303,11 +316,14 @@ impl Lexer<'_> {
             self.at = self.start + len;
             return Ok(Kind::Number);
         }
-        if let Some(len) = scan_duration(&self.text[self.start..]) {
-            self.at = self.start + len;
-            return Ok(Kind::Duration);
-        }
-        let read = &self.text[self.start..self.start + found.read];
+        let rest = &self.text[self.start..];
+        let read = match scan_duration(rest, found.read) {
+            Ok(len) => {
+                self.at = self.start + len;
+                return Ok(Kind::Duration);
+            }
+            Err(read) => rest.get(..read).unwrap_or(rest),
+        };
         Err(format!("bad number or duration syntax: {}", quote(read.as_bytes())))
     }
 
@@ -321,10 +337,10 @@ impl Lexer<'_> {
                 Some('\n') if !raw => return Err("unterminated quoted string".to_owned()),
                 Some('\\') if !raw => match self.take() {
                     None => return Err("escape sequence not terminated".to_owned()),
-                    Some(letter) if "abfnrtv\\xuU01234567".contains(letter) || letter == open => {}
+                    Some(letter) if "abfnrtv\\".contains(letter) || letter == open => {}
+                    Some(letter) if "xuU01234567".contains(letter) => self.escaped_digits(letter)?,
                     Some(letter) => {
-                        let code = letter as u32;
-                        return Err(format!("unknown escape sequence U+{code:04X} '{letter}'"));
+                        return Err(format!("unknown escape sequence {}", with_code(letter)));
                     }
                 },
                 Some(letter) if letter == open => return Ok(Kind::String),
@@ -332,6 +348,35 @@ impl Lexer<'_> {
             }
         }
     }
+}
+
+impl Lexer<'_> {
+    /// The digits of an escape whose letter is taken.
+    fn escaped_digits(&mut self, letter: char) -> Result<(), String> {
+        let (mut value, count, radix, max) = match letter {
+            'x' => (0, 2, 16, 0xff),
+            'u' => (0, 4, 16, 0x0010_ffff),
+            'U' => (0, 8, 16, 0x0010_ffff),
+            _ => (letter.to_digit(8).unwrap_or(0), 2, 8, 0xff),
+        };
+        for _ in 0..count {
+            let next = self.peek().ok_or("escape sequence not terminated")?;
+            let Some(digit) = next.to_digit(radix) else {
+                return Err(format!("illegal character {} in escape sequence", with_code(next)));
+            };
+            value = u32::saturating_add(u32::saturating_mul(value, radix), digit);
+            self.take();
+        }
+        if value > max || (0xd800..0xe000).contains(&value) {
+            return Err("escape sequence is an invalid Unicode code point".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// A letter with its code, as Go's `%#U` writes it.
+fn with_code(letter: char) -> String {
+    format!("U+{:04X} '{letter}'", letter as u32)
 }
 
 fn in_duration(letter: char) -> String {
@@ -402,13 +447,16 @@ pub(crate) fn scan_number(text: &str, series: bool) -> Scanned {
     let next = byte(at);
     let ends = !(next.is_ascii_alphanumeric() || next == b'_' || next == b'.') || (series && next == b'x');
     let some = at > if hex { 2 } else { 0 } && bytes.get(..at).is_some_and(|read| read != b".");
-    let read = text.len().min(at + usize::from(!ends && next.is_ascii()));
+    let read = at + usize::from(next == b'.');
     Scanned { len: (ends && some).then_some(at), read }
 }
 
 /// The duration at the start of `text`: digits and units in turn. Whether the units are good is looked
 /// at later.
-fn scan_duration(text: &str) -> Option<usize> {
+///
+/// # Errors
+/// How far was read, for messages; at least `read`.
+fn scan_duration(text: &str, read: usize) -> Result<usize, usize> {
     let bytes = text.as_bytes();
     let byte = |at: usize| bytes.get(at).copied().unwrap_or(0);
     let mut at = 0;
@@ -417,7 +465,7 @@ fn scan_duration(text: &str) -> Option<usize> {
             at += 1;
         }
         if !b"smhdwy".contains(&byte(at)) {
-            return None;
+            return Err(at.max(read));
         }
         at += 1;
         if byte(at) == b's' {
@@ -425,5 +473,6 @@ fn scan_duration(text: &str) -> Option<usize> {
         }
     }
     let next = byte(at);
-    (at > 0 && !next.is_ascii_alphanumeric() && next != b'_').then_some(at)
+    let ends = !next.is_ascii_alphanumeric() && next != b'_';
+    if at > 0 && ends { Ok(at) } else { Err(read.max(at + usize::from(!ends))) }
 }

@@ -36,8 +36,12 @@ pub fn parse_duration_ms(text: &str) -> Result<u64, String> {
         let (number, after) = rest.split_at(digits);
         let letters = after.bytes().take_while(u8::is_ascii_alphabetic).count();
         let (unit, after) = after.split_at(letters);
-        if number.is_empty() {
+        if number.is_empty() || unit.is_empty() {
             return Err(invalid());
+        }
+        if UNITS.iter().all(|known| known.0 != unit) {
+            let (unit, text) = (quote(unit.as_bytes()), quote(text.as_bytes()));
+            return Err(format!("unknown unit {unit} in duration {text}"));
         }
         let factor = units.find(|known| known.0 == unit).ok_or_else(invalid)?.1;
         let value: Option<u64> = number.parse().ok();
@@ -78,7 +82,9 @@ pub fn format_duration_ms(milliseconds: u64) -> String {
 /// # Errors
 /// Why it is none.
 pub fn parse_number(text: &str) -> Result<f64, String> {
-    let invalid = |why: &str| format!("error parsing number: parsing {}: {why}", quote(text.as_bytes()));
+    let invalid = |why: &str| {
+        format!("error parsing number: strconv.ParseFloat: parsing {}: {why}", quote(text.as_bytes()))
+    };
     let plain: String = text.chars().filter(|letter| *letter != '_').collect();
     let lower = plain.to_ascii_lowercase();
     match lower.as_str() {

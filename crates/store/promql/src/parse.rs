@@ -88,7 +88,7 @@ pub fn parse(text: &str) -> Result<Expr, ParseErrors> {
     let parsed = parser.expression(0).and_then(|tall| parser.end().map(|()| *tall.node));
     match parsed {
         Ok(mut expr) if parser.errors.is_empty() => {
-            check::check(&mut expr, &mut |place, message| parser.error(place, message));
+            check::check(&mut expr, &mut parser);
             if parser.errors.is_empty() { Ok(expr) } else { Err(parser.errors()) }
         }
         _ => Err(parser.errors()),
@@ -324,6 +324,18 @@ impl<'a> Parser<'a> {
             self.error(token.place, format!("invalid UTF-8 in string {quoted}"));
             String::new()
         })
+    }
+}
+
+impl check::Report for Parser<'_> {
+    fn mistake(&mut self, place: Place, message: String) {
+        self.error(place, message);
+    }
+
+    fn between(&self, left: Place, right: Place) -> Place {
+        let between = self.text.get(left.end..right.start).unwrap_or_default();
+        let start = left.end + (between.len() - between.trim_start().len());
+        Place::new(start, start + between.trim().len())
     }
 }
 

@@ -97,7 +97,7 @@ impl Evaluator {
     pub fn stream_label_replace(&self, call: &Call, steps: &Steps, sink: &mut Sink<'_>) -> Result<()> {
         let (target, replacement) = (text_of(&call.args[1])?, text_of(&call.args[2])?);
         let (source, pattern) = (text_of(&call.args[3])?, text_of(&call.args[4])?);
-        let regex = RegexBuilder::new(&format!("^(?s:{pattern})$"))
+        let regex = RegexBuilder::new(&format!("^(?s:{})$", metrics_api::from_re2(pattern)))
             .size_limit(metrics_api::REGEX_SIZE_BYTES_MAX)
             .build()
             .map_err(|_| {

@@ -91,8 +91,14 @@ impl Parser<'_> {
             && power(written) >= power_min
             && (!literals || matches!(self.next_kind(), Kind::Number | Kind::Duration))
         {
-            self.take();
+            let sign = self.take();
             let right = self.duration(right_power(written))?;
+            let is_zero = matches!(&*right.node, DurationExpr::Literal(number) if number.value == 0.0);
+            match op {
+                DurationOp::Div if is_zero => self.error(sign.place, "division by zero"),
+                DurationOp::Mod if is_zero => self.error(sign.place, "modulo by zero"),
+                _ => {}
+            }
             let place = left.node.place().to(right.node.place());
             let height = self.above([left.height, right.height])?;
             let node = DurationExpr::Binary { op, left: left.node, right: right.node, place };
