@@ -60,6 +60,8 @@ pub struct Global {
     pub limits: Limits,
     pub keep_dropped_targets: usize,
     pub classic_histograms: bool,
+    /// Classic histograms are written as native ones with the same boundaries.
+    pub convert_to_nhcb: bool,
 }
 
 impl Default for Global {
@@ -73,6 +75,7 @@ impl Default for Global {
             limits: Limits::default(),
             keep_dropped_targets: 0,
             classic_histograms: false,
+            convert_to_nhcb: false,
         }
     }
 }
@@ -105,6 +108,8 @@ pub struct Job {
     pub track_timestamps_staleness: bool,
     pub compression: bool,
     pub classic_histograms: bool,
+    /// Classic histograms are written as native ones with the same boundaries.
+    pub convert_to_nhcb: bool,
     pub http: HttpClient,
     pub discoveries: Vec<Discovery>,
     pub relabel: Vec<Rule>,
@@ -328,6 +333,10 @@ fn global(context: &mut Context, node: &yaml::Node) -> Global {
         if let Some(flag) = fields.get(key).and_then(|node| context.flag(node, key)) {
             global.classic_histograms = flag;
         }
+    }
+    let key = "convert_classic_histograms_to_nhcb";
+    if let Some(flag) = fields.get(key).and_then(|node| context.flag(node, key)) {
+        global.convert_to_nhcb = flag;
     }
     job::fixed(context, &fields);
     global

@@ -2,7 +2,7 @@
 //!
 //! [`decode`] makes a batch of a request's body without allocating per series; [`Receiver`] is the
 //! HTTP service around it, to be mounted behind something that puts a [`base::Ctx`] or
-//! [`base::Scope`] into the request's extensions.
+//! [`base::Scope`] into the request's extensions, and a [`Stamp`] where the sender is a workload.
 //!
 //! Answers: 204 when all was taken; 400 when something was refused that would be refused again (the
 //! rest is kept); 413 and 415 for what is too large or of another kind, remote write 2.0 among it;
@@ -14,7 +14,7 @@ mod decode;
 mod service;
 
 pub use self::{
-    decode::{Decoded, decode},
+    decode::{Decoded, Stamp, decode},
     service::{Answer, Receiver},
 };
 

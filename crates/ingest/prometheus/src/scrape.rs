@@ -15,6 +15,7 @@ mod discover;
 mod dns;
 mod fetch;
 mod job;
+mod nhcb;
 mod run;
 mod target;
 mod tls;

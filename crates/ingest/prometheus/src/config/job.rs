@@ -109,6 +109,7 @@ pub(super) fn job(context: &mut Context, node: &Node, global: &Global) -> Option
         track_timestamps_staleness: false,
         compression: true,
         classic_histograms: global.classic_histograms,
+        convert_to_nhcb: global.convert_to_nhcb,
         http: client(context, &fields),
         discoveries: discoveries(context, &fields),
         relabel: rules(context, &fields, "relabel_configs"),
@@ -167,6 +168,7 @@ fn flags(context: &mut Context, fields: &Fields<'_>, job: &mut Job) {
         ("track_timestamps_staleness", &mut job.track_timestamps_staleness),
         ("enable_compression", &mut job.compression),
         ("scrape_classic_histograms", &mut job.classic_histograms),
+        ("convert_classic_histograms_to_nhcb", &mut job.convert_to_nhcb),
     ] {
         if let Some(given) = fields.get(key).and_then(|node| context.flag(node, key)) {
             *flag = given;
@@ -232,16 +234,6 @@ pub(super) fn fixed(context: &mut Context, fields: &Fields<'_>) {
                 Some(format!("`{served}` is served")),
             );
         }
-    }
-    let key = "convert_classic_histograms_to_nhcb";
-    if let Some(node) = fields.get(key)
-        && context.flag(node, key) == Some(true)
-    {
-        context.error(
-            node.range,
-            format!("`{key}` is not available yet"),
-            Some("take it out; classic histograms are kept as they are".to_owned()),
-        );
     }
     let key = "scrape_native_histograms";
     if let Some(node) = fields.get(key) {

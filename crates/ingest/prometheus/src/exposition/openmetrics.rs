@@ -2,7 +2,7 @@
 
 use metrics_api::MetricType;
 
-use super::{EXEMPLAR_CHARS_MAX, ExemplarText, ParseError, Said, Sample, Sink, Why, number, series};
+use super::{ExemplarText, ParseError, Said, Sample, Sink, Why, number, series};
 
 pub(super) fn read(body: &str, sink: &mut impl Sink) -> Result<(), ParseError> {
     let mut kind = MetricType::Unknown;
@@ -88,14 +88,7 @@ fn sample(text: &str, kind: MetricType, sink: &mut impl Sink) -> Result<(), Why>
 fn exemplar(text: &str) -> Result<ExemplarText<'_>, Why> {
     let end = if text.starts_with('{') { series::scan(text)? } else { 0 };
     let (labels, rest) = text.split_at(end);
-    let pairs = series::exemplar_pairs(labels)?;
-    let chars: usize = pairs.iter().map(|(name, value)| name.chars().count() + value.chars().count()).sum();
-    if chars > EXEMPLAR_CHARS_MAX {
-        return Err(format!(
-            "an exemplar's labels have {chars} characters, at most {EXEMPLAR_CHARS_MAX} may be"
-        )
-        .into());
-    }
+    series::exemplar_pairs(labels)?;
     let rest = rest.strip_prefix(' ').ok_or("the exemplar's value is missing")?;
     let (value, time_seconds) = value_and_time(rest)?;
     Ok(ExemplarText { labels, value, time_seconds })

@@ -102,6 +102,12 @@ pub fn exemplar_pairs(labels: &str) -> Result<Pairs<'_>, Why> {
     Ok(found)
 }
 
+/// Code points of an exemplar's names and values together.
+#[must_use]
+pub fn exemplar_chars(pairs: &Pairs<'_>) -> usize {
+    pairs.iter().map(|(name, value)| name.chars().count() + value.chars().count()).sum()
+}
+
 /// The series' labels, `le` and `quantile` in their canonical form (`1` is `1.0`) where the family's
 /// type gives them a meaning.
 ///
@@ -232,7 +238,7 @@ pub(super) fn unescape(text: &str, quotes: bool) -> Cow<'_, str> {
 }
 
 /// Appends `text` in quotes, escaped as [`unescape`] reads it.
-pub(super) fn push_quoted(into: &mut String, text: &str) {
+pub(crate) fn push_quoted(into: &mut String, text: &str) {
     into.push('"');
     for letter in text.chars() {
         match letter {

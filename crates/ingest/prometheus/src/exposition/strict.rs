@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 use metrics_api::MetricType;
 
 use super::{
-    Format, HistogramSample, Options, ParseError, Said, Sample, Sink, Why, number, read,
+    EXEMPLAR_CHARS_MAX, Format, HistogramSample, Options, ParseError, Said, Sample, Sink, Why, number, read,
     series::{self, Dialect},
 };
 
@@ -150,6 +150,14 @@ impl Family {
                 || self.kind() == MetricType::Counter && suffix == "_total")
         {
             return Err("only buckets of histograms and totals of counters may have exemplars".into());
+        }
+        if let Some(exemplar) = sample.exemplar {
+            let chars = series::exemplar_chars(&series::exemplar_pairs(exemplar.labels)?);
+            if chars > EXEMPLAR_CHARS_MAX {
+                let why =
+                    format!("an exemplar's labels have {chars} characters, more than {EXEMPLAR_CHARS_MAX}");
+                return Err(why.into());
+            }
         }
         self.samples += 1;
         let group = self.group_of(&suffix, &labels);

@@ -14,6 +14,41 @@ use crate::{
 /// The most a byte of snappy can stand for; who claims more lies.
 const SNAPPY_RATIO_MAX: usize = 64;
 
+/// Labels that say who sends: they hold whatever the payload says. What it says under their names is
+/// kept as `exported_…`, as it is with the labels of a target.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stamp {
+    /// Name, value, and the name that a claim of the payload gets.
+    labels: Vec<(String, String, String)>,
+}
+
+impl Stamp {
+    #[must_use]
+    pub fn new(labels: impl IntoIterator<Item = (String, String)>) -> Self {
+        let with_exported = |(name, value)| {
+            let exported = format!("exported_{name}");
+            (name, value, exported)
+        };
+        Self { labels: labels.into_iter().map(with_exported).collect() }
+    }
+
+    fn put_on<'a>(&'a self, labels: &mut Vec<(&'a str, &'a str)>) {
+        if self.labels.is_empty() {
+            return;
+        }
+        for (name, value, exported) in &self.labels {
+            let taken = labels.iter().any(|pair| pair.0 == exported);
+            match labels.iter().position(|pair| pair.0 == name) {
+                Some(at) if taken => drop(labels.swap_remove(at)),
+                Some(at) => labels[at].0 = exported,
+                None => {}
+            }
+            labels.push((name, value));
+        }
+        labels.sort_by_key(|pair| pair.0);
+    }
+}
+
 /// What a request holds.
 #[derive(Debug, Default)]
 pub struct Decoded {
@@ -34,6 +69,7 @@ pub fn decode(
     body: &[u8],
     content_encoding: Option<&str>,
     content_type: Option<&str>,
+    stamp: &Stamp,
 ) -> Result<Decoded, Error> {
     check_type(content_type.unwrap_or_default())?;
     match content_encoding.map(str::trim) {
@@ -48,7 +84,7 @@ pub fn decode(
         return Err(Error::Snappy);
     }
     let message = snap::raw::Decoder::new().decompress_vec(body).map_err(|_| Error::Snappy)?;
-    request(&message)
+    request(&message, stamp)
 }
 
 fn check_type(content_type: &str) -> Result<(), Error> {
@@ -68,7 +104,7 @@ fn check_type(content_type: &str) -> Result<(), Error> {
     Ok(())
 }
 
-fn request(message: &[u8]) -> Result<Decoded, Error> {
+fn request(message: &[u8], stamp: &Stamp) -> Result<Decoded, Error> {
     let mut decoded = Decoded::default();
     let mut series = 0;
     let mut labels = Vec::with_capacity(32);
@@ -81,7 +117,7 @@ fn request(message: &[u8]) -> Result<Decoded, Error> {
                 if series > SERIES_MAX {
                     return Err(Error::TooMany { what: "series", limit: SERIES_MAX });
                 }
-                self::series(field.bytes()?, &mut labels, &mut decoded, &mut left)?;
+                self::series(field.bytes()?, stamp, &mut labels, &mut decoded, &mut left)?;
             }
             3 if decoded.batch.metadata.len() < METADATA_MAX => {
                 decoded.batch.metadata.extend(metadata(field.bytes()?)?);
@@ -96,6 +132,7 @@ fn request(message: &[u8]) -> Result<Decoded, Error> {
 /// One series with its samples. Fields may come in any order, so labels are gathered first.
 fn series<'a>(
     message: &'a [u8],
+    stamp: &'a Stamp,
     labels: &mut Vec<(&'a str, &'a str)>,
     decoded: &mut Decoded,
     left: &mut usize,
@@ -125,6 +162,7 @@ fn series<'a>(
         });
         return Ok(());
     }
+    stamp.put_on(labels);
     if decoded.batch.row_sorted(labels.iter().copied()).is_err() {
         decoded.batch.row(&Labels::from_pairs(labels.iter().copied()));
     }

@@ -11,7 +11,7 @@ use metrics_api::{Appended, RefusalKind, Writer};
 use tasks::Tasks;
 use tokio::{sync::Semaphore, time::timeout};
 
-use super::{BODY_BYTES_MAX, Decoded, Error, IN_FLIGHT_MAX, decode};
+use super::{BODY_BYTES_MAX, Decoded, Error, IN_FLIGHT_MAX, Stamp, decode};
 use crate::Stats;
 
 /// What the service answers: an empty body, or a reason as text.
@@ -78,17 +78,18 @@ impl Receiver {
             ));
         };
         let body = whole(body).await?;
-        let decoded = self.decode(body, &head.headers).await?;
+        let stamp = head.extensions.get::<Stamp>().cloned().unwrap_or_default();
+        let decoded = self.decode(body, &head.headers, stamp).await?;
         self.write(&tenant, decoded).await
     }
 
-    async fn decode(&self, body: Bytes, headers: &HeaderMap) -> Result<Decoded, Refused> {
+    async fn decode(&self, body: Bytes, headers: &HeaderMap, stamp: Stamp) -> Result<Decoded, Refused> {
         let text = |name: header::HeaderName| {
             headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
         };
         let (encoding, kind) = (text(header::CONTENT_ENCODING), text(header::CONTENT_TYPE));
         let inline = body.len() < DECODE_INLINE_BYTES_MAX;
-        let work = move || decode(&body, encoding.as_deref(), kind.as_deref());
+        let work = move || decode(&body, encoding.as_deref(), kind.as_deref(), &stamp);
         let decoded = if inline {
             work()
         } else {

@@ -10,11 +10,14 @@ use std::{
 use metrics_api::{Exemplar, Labels, METRIC_NAME, Metadata, MetricType, SeriesId, WriteBatch, stale_nan};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::METADATA_PER_TARGET_MAX;
+use super::{
+    METADATA_PER_TARGET_MAX,
+    nhcb::{self, Gathered, Part},
+};
 use crate::{
     config::Job,
     exposition::{
-        ExemplarText, Format, HistogramSample, Options, Said, Sample, Sink, Why, read,
+        EXEMPLAR_CHARS_MAX, ExemplarText, Format, HistogramSample, Options, Said, Sample, Sink, Why, read,
         series::{self, Dialect},
     },
     relabel::{self, LabelMap},
@@ -22,6 +25,8 @@ use crate::{
 
 /// Scrapes that a series may be away before its entry is forgotten.
 const KEPT_SCRAPES: u64 = 3;
+/// Parts of histograms that are remembered beyond twice those of a scrape.
+const PARTS_KEPT: usize = 1_000;
 
 /// What is known of the series of one target.
 #[derive(Debug, Default)]
@@ -31,8 +36,45 @@ pub(super) struct Cache {
     entries: Vec<Entry>,
     metadata: HashMap<String, Metadata>,
     round: u64,
+    parts: Parts,
     /// Whose rules the entries were made by.
     job: Option<Arc<Job>>,
+}
+
+/// Classic series that are gathered into histograms.
+#[derive(Debug, Default)]
+struct Parts {
+    /// From a written series to the place of its histogram and what it is of it; none when it is no
+    /// part of one.
+    known: HashMap<Box<str>, Option<(usize, Part)>>,
+    /// Histograms as they are written.
+    groups: Vec<Box<str>>,
+    index: HashMap<Box<str>, usize>,
+}
+
+impl Parts {
+    fn find(&mut self, text: &str, dialect: Dialect) -> Result<Option<(usize, Part)>, Why> {
+        if let Some(known) = self.known.get(text) {
+            return Ok(*known);
+        }
+        let part = nhcb::split(text, dialect)?.map(|(group, part)| {
+            let next = self.groups.len();
+            let at = *self.index.entry(group.clone().into()).or_insert(next);
+            if at == next {
+                self.groups.push(group.into());
+            }
+            (at, part)
+        });
+        self.known.insert(text.into(), part);
+        Ok(part)
+    }
+
+    /// Begins anew when most of what is known is not shown any more.
+    fn forget(&mut self, met: usize) {
+        if self.known.len() > 2 * met + PARTS_KEPT {
+            *self = Self::default();
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -79,6 +121,8 @@ pub(super) struct Outcome {
     pub(super) added: u64,
     pub(super) repeated: u64,
     pub(super) metadata_dropped: u64,
+    pub(super) exemplars_dropped: u64,
+    pub(super) histograms_dropped: u64,
 }
 
 impl Cache {
@@ -97,13 +141,24 @@ impl Cache {
     ) -> Result<Outcome, String> {
         self.round += 1;
         let round = self.round;
-        let mut append = Append { cache: self, job, target, now_ms, format, out: Outcome::default() };
+        let gathered = Vec::new();
+        let mut append = Append {
+            cache: self,
+            job,
+            target,
+            now_ms,
+            format,
+            gathered,
+            parts_met: 0,
+            out: Outcome::default(),
+        };
         let options = Options { classic_histograms: job.classic_histograms };
-        let read = read(format, body, options, &mut append);
+        let read = read(format, body, options, &mut append).map_err(|error| error.to_string());
+        let read = read.and_then(|()| append.write_gathered().map_err(|why| why.to_string()));
         let mut out = append.out;
         if let Err(error) = read {
             self.entries.iter_mut().filter(|entry| entry.met == round).for_each(|entry| entry.met = 0);
-            return Err(error.to_string());
+            return Err(error);
         }
         self.settle(&mut out.batch, now_ms);
         Ok(out)
@@ -198,10 +253,59 @@ struct Append<'a> {
     target: &'a Labels,
     now_ms: i64,
     format: Format,
+    /// What was gathered of each of [`Cache::groups`].
+    gathered: Vec<Gathered>,
+    parts_met: usize,
     out: Outcome,
 }
 
 impl Append<'_> {
+    fn dialect(&self) -> Dialect {
+        if self.format == Format::OpenMetrics { Dialect::OpenMetrics } else { Dialect::Text }
+    }
+
+    /// Keeps a part of a classic histogram for later. True when it is not wanted for itself.
+    fn gather(&mut self, sample: &Sample<'_>, own_ms: Option<i64>) -> Result<bool, Why> {
+        let histogram = matches!(sample.kind, MetricType::Histogram | MetricType::GaugeHistogram);
+        if !self.job.convert_to_nhcb || !histogram {
+            return Ok(false);
+        }
+        let dialect = self.dialect();
+        let Some((at, part)) = self.cache.parts.find(sample.series, dialect)? else { return Ok(false) };
+        if self.gathered.len() <= at {
+            self.gathered.resize_with(at + 1, Gathered::default);
+        }
+        self.parts_met += 1;
+        self.gathered[at].add(part, sample.value);
+        self.gathered[at].kind = sample.kind;
+        self.gathered[at].time_ms = own_ms;
+        if let Some(exemplar) = sample.exemplar
+            && !self.job.classic_histograms
+            && let Some(exemplar) = self.exemplar(exemplar)?
+        {
+            self.gathered[at].exemplars.push(exemplar);
+        }
+        Ok(!self.job.classic_histograms)
+    }
+
+    fn write_gathered(&mut self) -> Result<(), Why> {
+        for (at, gathered) in std::mem::take(&mut self.gathered).into_iter().enumerate() {
+            let (kind, time_ms) = (gathered.kind, gathered.time_ms);
+            if gathered.is_empty() {
+                continue;
+            }
+            let Some((value, exemplars)) = gathered.histogram() else {
+                self.out.histograms_dropped += 1;
+                continue;
+            };
+            let series = self.cache.parts.groups[at].clone();
+            self.histogram(HistogramSample { series: &series, kind, value, time_ms, exemplars })?;
+        }
+        let met = self.parts_met;
+        self.cache.parts.forget(met);
+        Ok(())
+    }
+
     /// The entry of a series; none when it is to be left out.
     fn enter(&mut self, text: &str, kind: MetricType, own_time: bool) -> Result<Option<usize>, Why> {
         self.out.scraped += 1;
@@ -302,11 +406,15 @@ impl Append<'_> {
         }
     }
 
-    fn exemplar(&mut self, exemplar: ExemplarText<'_>) -> Result<(), Why> {
-        let labels = Labels::from_pairs(series::exemplar_pairs(exemplar.labels)?);
+    /// None when it is longer than exemplars may be.
+    fn exemplar(&mut self, exemplar: ExemplarText<'_>) -> Result<Option<Exemplar>, Why> {
+        let pairs = series::exemplar_pairs(exemplar.labels)?;
+        if series::exemplar_chars(&pairs) > EXEMPLAR_CHARS_MAX {
+            self.out.exemplars_dropped += 1;
+            return Ok(None);
+        }
         let time_ms = exemplar.time_seconds.map_or(self.now_ms, |seconds| (seconds * 1000.0).round() as i64);
-        self.out.batch.exemplar(Exemplar { labels, value: exemplar.value, time_ms });
-        Ok(())
+        Ok(Some(Exemplar { labels: Labels::from_pairs(pairs), value: exemplar.value, time_ms }))
     }
 }
 
@@ -336,18 +444,25 @@ impl Sink for Append<'_> {
 
     fn sample(&mut self, sample: Sample<'_>) -> Result<(), Why> {
         let (time_ms, own_time) = self.time_ms(sample.time_ms());
+        if self.gather(&sample, own_time.then_some(time_ms))? {
+            return Ok(());
+        }
         let Some(at) = self.enter(sample.series, sample.kind, own_time)? else { return Ok(()) };
         if let Some(labels) = &self.cache.entries[at].labels {
             self.out.batch.row(labels).float(time_ms, sample.value);
         }
-        sample.exemplar.map_or(Ok(()), |exemplar| self.exemplar(exemplar))
+        if let Some(exemplar) = sample.exemplar
+            && let Some(exemplar) = self.exemplar(exemplar)?
+        {
+            self.out.batch.exemplar(exemplar);
+        }
+        Ok(())
     }
 
-    fn histogram(&mut self, sample: HistogramSample<'_>) -> Result<(), Why> {
-        let limit = self.job.limits.native_buckets;
-        let buckets = sample.value.positive_buckets.len() + sample.value.negative_buckets.len();
-        if limit > 0 && buckets as u64 > limit {
-            return Err(format!("native_histogram_bucket_limit exceeded: {buckets} buckets").into());
+    fn histogram(&mut self, mut sample: HistogramSample<'_>) -> Result<(), Why> {
+        let limit = usize::try_from(self.job.limits.native_buckets).unwrap_or(usize::MAX);
+        if limit > 0 && !nhcb::coarsen(&mut sample.value, limit) {
+            return Err(format!("native_histogram_bucket_limit exceeded: more than {limit} buckets").into());
         }
         let (time_ms, own_time) = self.time_ms(sample.time_ms);
         let Some(at) = self.enter(sample.series, sample.kind, own_time)? else { return Ok(()) };

@@ -138,7 +138,10 @@ async fn scrape(
         stats.scrapes_failed.add(1);
         Outcome { batch: running.cache().end_all(at_ms), ..Outcome::default() }
     });
-    let Outcome { mut batch, scraped, kept, added, repeated, metadata_dropped } = outcome;
+    let (exemplars_dropped, histograms_dropped) = (outcome.exemplars_dropped, outcome.histograms_dropped);
+    let Outcome { mut batch, scraped, kept, added, repeated, metadata_dropped, .. } = outcome;
+    stats.dropped_exemplar.add(exemplars_dropped);
+    stats.dropped_histogram.add(histograms_dropped);
     stats.dropped_repeated.add(repeated);
     stats.dropped_by_relabelling.add(scraped - kept - repeated);
     stats.dropped_metadata.add(metadata_dropped);

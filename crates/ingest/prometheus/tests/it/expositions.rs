@@ -37,7 +37,7 @@ impl Sink for Notes {
     }
 }
 
-fn notes(format: Format, body: &[u8]) -> Result<String, String> {
+pub fn notes(format: Format, body: &[u8]) -> Result<String, String> {
     let mut notes = Notes::default();
     read(format, body, Options { classic_histograms: true }, &mut notes)
         .map_err(|error| error.to_string())?;

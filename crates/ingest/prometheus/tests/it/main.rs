@@ -6,6 +6,7 @@
 mod config;
 mod conformance;
 mod expositions;
+mod fields;
 mod message;
 mod real;
 mod remote_write;

@@ -13,7 +13,7 @@ use metrics_api::{
 };
 use prometheus::{
     Stats,
-    remote_write::{BODY_BYTES_MAX, Decoded, IN_FLIGHT_MAX, Receiver, SAMPLES_MAX, decode},
+    remote_write::{BODY_BYTES_MAX, Decoded, IN_FLIGHT_MAX, Receiver, SAMPLES_MAX, Stamp, decode},
 };
 use proptest::prelude::*;
 use tasks::Tasks;
@@ -46,7 +46,7 @@ fn compress(message: &[u8]) -> Vec<u8> {
 }
 
 fn decoded(body: &[u8]) -> Decoded {
-    decode(body, Some("snappy"), Some(KIND)).unwrap()
+    decode(body, Some("snappy"), Some(KIND), &Stamp::default()).unwrap()
 }
 
 fn rows(batch: &WriteBatch) -> Vec<(String, Vec<(i64, f64)>)> {
@@ -150,16 +150,35 @@ fn histograms_exemplars_and_metadata_are_kept() {
 #[test]
 fn what_claims_to_be_huge_is_refused_before_it_is_unpacked() {
     let bomb = [0xff, 0xff, 0xff, 0xff, 0x0f, 0x00];
-    assert!(decode(&bomb, None, Some(KIND)).is_err());
+    assert!(decode(&bomb, None, Some(KIND), &Stamp::default()).is_err());
     let lie = [0x80, 0x80, 0x80, 0x20, 0x00];
-    assert!(decode(&lie, None, Some(KIND)).is_err());
+    assert!(decode(&lie, None, Some(KIND), &Stamp::default()).is_err());
     let many = Message::default().message(1, {
         let mut series = Message::default().message(1, label(METRIC_NAME, "a"));
         series.0.extend([0x12, 0x00].repeat(SAMPLES_MAX + 1));
         series
     });
-    let error = decode(&compress(&many.0), None, Some(KIND)).unwrap_err();
+    let error = decode(&compress(&many.0), None, Some(KIND), &Stamp::default()).unwrap_err();
     assert_eq!(error.to_string(), format!("the request has more than {SAMPLES_MAX} samples"));
+}
+
+#[test]
+fn a_sender_cannot_speak_for_another() {
+    let stamp =
+        Stamp::new([("service".to_owned(), "shop".to_owned()), ("release".to_owned(), "r1".to_owned())]);
+    let body = request(&[
+        series(&[(METRIC_NAME, "a"), ("release", "forged")], &[(1, 1.0)]),
+        series(&[(METRIC_NAME, "b"), ("exported_service", "x"), ("service", "forged")], &[(1, 1.0)]),
+    ]);
+    let got = decode(&body, None, Some(KIND), &stamp).unwrap();
+    let names: Vec<String> = rows(&got.batch).into_iter().map(|row| row.0).collect();
+    assert_eq!(
+        names,
+        [
+            r#"a{exported_release="forged", release="r1", service="shop"}"#,
+            r#"b{exported_service="x", release="r1", service="shop"}"#,
+        ]
+    );
 }
 
 /// Answers as told.
@@ -310,8 +329,8 @@ proptest! {
         let len = message.len();
         message[at % len] = byte;
         let request = Message::default().bytes(1, &message).0;
-        let _ = decode(&compress(&request), None, Some(KIND));
-        let _ = decode(&compress(&noise), None, Some(KIND));
-        let _ = decode(&noise, None, Some(KIND));
+        let _ = decode(&compress(&request), None, Some(KIND), &Stamp::default());
+        let _ = decode(&compress(&noise), None, Some(KIND), &Stamp::default());
+        let _ = decode(&noise, None, Some(KIND), &Stamp::default());
     }
 }

@@ -195,6 +195,28 @@ async fn a_reload_ends_only_what_the_new_rules_drop() {
     assert!(bed.stats.dropped_by_relabelling.get() > 0);
 }
 
+#[tokio::test]
+async fn classic_histograms_are_converted_where_a_job_says_so() {
+    let bed = Bed::new();
+    let page = |more: &str| {
+        Page::text(&format!(
+            "# TYPE h histogram\nh_bucket{{le=\"1\"}} 2\nh_bucket{{le=\"+Inf\"}} 5\nh_sum 7\nh_count 5\n# TYPE g gauge\ng_count 1\n{more}"
+        ))
+    };
+    bed.server.show("/metrics", page(""));
+    bed.apply("convert_classic_histograms_to_nhcb: true");
+    bed.store.until_value(&j("h", ""), "h5").await;
+    bed.store.until_value(&j("g_count", ""), "1").await;
+    assert!(bed.store.values(&j("h_count", "")).is_empty());
+    bed.apply("convert_classic_histograms_to_nhcb: true, always_scrape_classic_histograms: true");
+    bed.store.until_value(&j("h_count", ""), "5").await;
+    bed.server.show("/metrics", Page::text("g_count 2\n"));
+    bed.store.until_value(&j("h", ""), "stale").await;
+    bed.store.until_value(&j("h_sum", ""), "stale").await;
+    bed.server.show("/metrics", page("# TYPE h histogram\nh_bucket{le=\"0.5\"} 9\n"));
+    bed.store.until("count", |_| bed.stats.dropped_histogram.get() > 0).await;
+}
+
 #[derive(Debug)]
 struct Services(watch::Sender<Arc<[Group]>>);
 
