@@ -20,16 +20,46 @@ static NEXT_DRAFT: AtomicU64 = AtomicU64::new(0);
 /// # Errors
 /// Then the old file is in place. A draft may be left behind, see [`sweep`].
 pub fn write_atomic(disk: &dyn Disk, path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
-    let dir = path.parent().ok_or_else(|| Error::Outside { path: path.to_owned() })?;
+    place(disk, path, bytes, mode, &|draft| disk.rename(draft, path))?;
+    disk.sync(Sync::Dir(folder(path)?))
+}
+
+/// Puts `bytes` at `path` unless something is there, and says whether it did. After the return what is
+/// there stays, whoever wrote it; after a crash before, there is nothing or one of them, whole.
+///
+/// # Errors
+/// As [`write_atomic`]; then it is not known whether the file will be there after a crash.
+pub fn write_new(disk: &dyn Disk, path: &Path, bytes: &[u8], mode: u32) -> Result<bool> {
+    let placed = match place(disk, path, bytes, mode, &|draft| disk.rename_new(draft, path)) {
+        Ok(()) => true,
+        Err(Error::Exists { .. }) => false,
+        Err(error) => return Err(error),
+    };
+    // Also for who comes second: the first may not have come this far.
+    disk.sync(Sync::Dir(folder(path)?))?;
+    Ok(placed)
+}
+
+/// Writes a draft and lets `name` give it its name.
+fn place(
+    disk: &dyn Disk,
+    path: &Path,
+    bytes: &[u8],
+    mode: u32,
+    name: &dyn Fn(&Path) -> Result<()>,
+) -> Result<()> {
     let (draft, mut sink) = create_draft(disk, path, mode)?;
     let written = sink.write_all(bytes).map_err(|e| Error::from_io(&draft, &e)).and_then(|()| sink.sync());
     drop(sink);
-    let placed = written.and_then(|()| disk.rename(&draft, path));
-    if let Err(error) = placed {
+    let placed = written.and_then(|()| name(&draft));
+    if placed.is_err() {
         let _ = disk.remove(&draft); // what is left is swept at the next start
-        return Err(error);
     }
-    disk.sync(Sync::Dir(dir))
+    placed
+}
+
+fn folder(path: &Path) -> Result<&Path> {
+    path.parent().ok_or_else(|| Error::Outside { path: path.to_owned() })
 }
 
 fn create_draft(disk: &dyn Disk, path: &Path, mode: u32) -> Result<(PathBuf, Box<dyn crate::Sink>)> {

@@ -26,7 +26,7 @@ mod real;
 #[cfg(feature = "simulation")]
 pub mod simulated;
 
-pub use atomic::{create_dirs, is_draft, read, sweep, write_atomic};
+pub use atomic::{create_dirs, is_draft, read, sweep, write_atomic, write_new};
 pub use fault::Error;
 pub use port::{Create, Disk, Kind, LIST_ENTRIES_MAX, Listed, Sink, Source, Sync, check_path};
 pub use real::RealDisk;

@@ -17,6 +17,7 @@ pub const LIST_ENTRIES_MAX: usize = 1_000_000;
 /// Paths are relative to it: names separated by `/`, without `.`, `..` or symbolic links; the
 /// empty path is the folder itself. What was written or renamed is there for every later call, but
 /// after a crash only what was synced is: content by [`Sink::sync`], names by [`Disk::sync`].
+/// (It has a method more than a port should: whether a name is taken only the disk can say in one step.)
 pub trait Disk: Send + std::marker::Sync + fmt::Debug {
     /// Opens a file to read.
     ///
@@ -35,6 +36,12 @@ pub trait Disk: Send + std::marker::Sync + fmt::Debug {
 
     /// Gives a file or folder another name, replacing a file that has it, in one step.
     fn rename(&self, from: &Path, to: &Path) -> Result<()>;
+
+    /// As [`Disk::rename`] of a file, unless something has the name: of many who want it one gets it.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] when the name is taken, be it by a link; `from` stays as it is then.
+    fn rename_new(&self, from: &Path, to: &Path) -> Result<()>;
 
     /// Removes a file, a link or an empty folder; what is absent is fine.
     fn remove(&self, path: &Path) -> Result<()>;

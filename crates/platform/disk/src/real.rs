@@ -11,7 +11,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, FileType, Mode, OFlags, Stat},
+    fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, Stat},
     io::Errno,
     process::geteuid,
 };
@@ -39,6 +39,15 @@ impl RealDisk {
         let root = rustix::fs::open(&path, DIR, Mode::empty()).map_err(|e| fault(&path, e))?;
         own(&root, &path)?;
         Ok(Self { path, root })
+    }
+
+    /// An open folder as a disk; `path` is what errors call it.
+    ///
+    /// # Errors
+    /// [`Error::Foreign`].
+    pub fn of(root: OwnedFd, path: &Path) -> Result<Self> {
+        own(&root, path)?;
+        Ok(Self { path: path.to_owned(), root })
     }
 
     /// Where it is, links resolved.
@@ -107,6 +116,26 @@ impl Disk for RealDisk {
         let (from_dir, from_name, from_at) = self.parent(from)?;
         let (to_dir, to_name, _) = self.parent(to)?;
         rustix::fs::renameat(&from_dir, from_name, &to_dir, to_name).map_err(|e| fault(&from_at, e))
+    }
+
+    fn rename_new(&self, from: &Path, to: &Path) -> Result<()> {
+        let (from_dir, from_name, from_at) = self.parent(from)?;
+        let (to_dir, to_name, to_at) = self.parent(to)?;
+        let no_replace = RenameFlags::NOREPLACE;
+        match rustix::fs::renameat_with(&from_dir, from_name, &to_dir, to_name, no_replace) {
+            Ok(()) => Ok(()),
+            Err(Errno::EXIST) => Err(Error::Exists { path: to_at }),
+            // A file system that cannot say it in one step has two names for a moment.
+            Err(Errno::INVAL | Errno::NOSYS) => {
+                let linked = rustix::fs::linkat(&from_dir, from_name, &to_dir, to_name, AtFlags::empty());
+                match linked {
+                    Ok(()) => self.remove(from),
+                    Err(Errno::EXIST) => Err(Error::Exists { path: to_at }),
+                    Err(e) => Err(fault(&from_at, e)),
+                }
+            }
+            Err(e) => Err(fault(&from_at, e)),
+        }
     }
 
     fn remove(&self, path: &Path) -> Result<()> {

@@ -81,6 +81,15 @@ impl Disk for SimulatedDisk {
         world.rename(from, to)
     }
 
+    fn rename_new(&self, from: &Path, to: &Path) -> Result<()> {
+        let mut world = self.world();
+        world.faults.step(from)?;
+        if world.stat(to)?.is_some() {
+            return Err(Error::Exists { path: to.to_owned() });
+        }
+        world.rename(from, to)
+    }
+
     fn remove(&self, path: &Path) -> Result<()> {
         let mut world = self.world();
         world.faults.step(path)?;

@@ -1,20 +1,20 @@
 //! Small files that only their owner may read: the root key of secrets, the token of this machine.
 //!
-//! A key file appears whole or not at all (temporary file, fsync, link or rename, fsync of the
-//! directory), and one that is not private is refused rather than put right: whoever could read it
+//! A key file appears whole or not at all (it is written through the disk port, and its tests cut the
+//! power at every step), and one that is not private is refused rather than put right: whoever could read it
 //! has read it already. It is not a store: everything that may be seen by the database belongs there.
 //! Enter at [`read`], [`create`] and [`replace`]. All of them block.
 #![forbid(unsafe_code)]
 
 use std::{
-    fs::{File, OpenOptions},
-    io::{self, Read, Write},
+    fs::OpenOptions,
+    io::{self, Read},
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
 };
 
 use base::{Class, Fault};
+use disk::{Disk, RealDisk};
 use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
@@ -60,21 +60,14 @@ pub fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
     Ok(Some(content))
 }
 
-/// Creates a key file, durably, unless something of that name exists; says whether it did.
+/// Creates a key file, durably, unless something of that name exists; says whether it did. When it
+/// did not, what is there is durable too.
 ///
 /// # Errors
-/// The directory cannot be written, or the disk is full; then nothing is left behind.
+/// The directory cannot be written or belongs to another user, or the disk is full.
 pub fn create(path: &Path, content: &[u8]) -> Result<bool, Error> {
-    let temporary = Temporary::write(path, content)?;
-    // A link, not a rename: of two first starts at once exactly one wins.
-    match std::fs::hard_link(&temporary.path, path) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
-        Err(error) => return Err(Error::io("create", path, &error)),
-    }
-    drop(temporary);
-    sync_directory(path)?;
-    Ok(true)
+    let (disk, name) = place(path)?;
+    create_on(&disk, &name, content).map_err(|error| error.at(path))
 }
 
 /// Puts new content in place of the old, durably and at once: a crash leaves one or the other.
@@ -82,57 +75,35 @@ pub fn create(path: &Path, content: &[u8]) -> Result<bool, Error> {
 /// # Errors
 /// As [`create`].
 pub fn replace(path: &Path, content: &[u8]) -> Result<(), Error> {
-    let temporary = Temporary::write(path, content)?;
-    std::fs::rename(&temporary.path, path).map_err(|error| Error::io("replace", path, &error))?;
-    sync_directory(path)
+    let (disk, name) = place(path)?;
+    replace_on(&disk, &name, content).map_err(|error| error.at(path))
 }
 
-/// A fully written sibling of the target, gone when dropped unless it was renamed away.
-struct Temporary {
-    path: PathBuf,
-}
-
-impl Temporary {
-    fn write(target: &Path, content: &[u8]) -> Result<Self, Error> {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        if content.len() > SIZE_BYTES_MAX {
-            return Err(Error::TooLarge { path: target.into() });
-        }
-        let mut name = std::ffi::OsString::from(".");
-        name.push(target.file_name().unwrap_or_default());
-        name.push(format!(".{}.{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
-        let path = target.with_file_name(name);
-        // What a crashed process of the same pid left; `create_new` below refuses anything planted.
-        let _ = std::fs::remove_file(&path);
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(MODE)
-            .custom_flags((OFlags::NOFOLLOW | OFlags::CLOEXEC).bits().cast_signed())
-            .open(&path)
-            .map_err(|error| Error::io("create", &path, &error))?;
-        let temporary = Self { path };
-        file.write_all(content)
-            .and_then(|()| file.sync_all())
-            .map_err(|error| Error::io("write", &temporary.path, &error))?;
-        Ok(temporary)
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
-    }
-}
-
-fn sync_directory(path: &Path) -> Result<(), Error> {
+/// The directory of a key file as a disk, and the file's name in it.
+fn place(path: &Path) -> Result<(RealDisk, PathBuf), Error> {
     let parent = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    File::open(parent)
-        .and_then(|directory| directory.sync_all())
-        .map_err(|error| Error::io("sync", parent, &error))
+    let disk = RealDisk::open(parent).map_err(|error| Error::disk("open the directory of", path, &error))?;
+    Ok((disk, PathBuf::from(path.file_name().unwrap_or_default())))
+}
+
+fn create_on(disk: &dyn Disk, path: &Path, content: &[u8]) -> Result<bool, Error> {
+    small(path, content)?;
+    disk::write_new(disk, path, content, MODE).map_err(|error| Error::disk("create", path, &error))
+}
+
+fn replace_on(disk: &dyn Disk, path: &Path, content: &[u8]) -> Result<(), Error> {
+    small(path, content)?;
+    disk::write_atomic(disk, path, content, MODE).map_err(|error| Error::disk("replace", path, &error))
+}
+
+fn small(path: &Path, content: &[u8]) -> Result<(), Error> {
+    if content.len() > SIZE_BYTES_MAX {
+        return Err(Error::TooLarge { path: path.into() });
+    }
+    Ok(())
 }
 
 /// Why a key file cannot be used.
@@ -153,6 +124,19 @@ pub enum Error {
 impl Error {
     fn io(verb: &'static str, path: &Path, error: &io::Error) -> Self {
         Self::Io { verb, path: path.into(), why: error.to_string() }
+    }
+
+    fn disk(verb: &'static str, path: &Path, error: &disk::Error) -> Self {
+        Self::Io { verb, path: path.into(), why: error.to_string() }
+    }
+
+    /// With the whole path in place of the name within a disk.
+    fn at(self, path: &Path) -> Self {
+        match self {
+            Self::Io { verb, why, .. } => Self::Io { verb, path: path.into(), why },
+            Self::TooLarge { .. } => Self::TooLarge { path: path.into() },
+            other => other,
+        }
     }
 }
 
@@ -190,7 +174,95 @@ impl Fault for Error {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
+    use disk::{SimulatedDisk, simulated::Plan};
+
     use super::*;
+
+    const SEEDS: u64 = 64;
+    const OLD: &[u8] = b"the old key";
+    const NEW: &[u8] = b"the new key, which is longer";
+    const KEY: &str = "root.key";
+
+    type Work<'w> = &'w dyn Fn(&SimulatedDisk) -> bool;
+    /// Whether what is found is as it may be, told whether the work was acknowledged.
+    type Fine<'f> = &'f dyn Fn(Option<&[u8]>, bool) -> bool;
+
+    /// What a machine finds after losing power now, in each of the ways it may.
+    fn after_crash(disk: &SimulatedDisk) -> Vec<Option<Vec<u8>>> {
+        let found = |seed| match disk::read(&disk.crash(seed), Path::new(KEY), 1_000) {
+            Ok(content) => Some(content),
+            Err(disk::Error::NotFound { .. }) => None,
+            Err(error) => panic!("seed {seed}: {error}"),
+        };
+        (0..SEEDS).map(found).collect()
+    }
+
+    /// Does `work` on a disk begun with the old key or none, stopping the machine at every step and with
+    /// sync `skip` left out; whether what is found then is always `fine`, told whether it was acknowledged.
+    fn survives(begun: Option<&[u8]>, skip: Option<u64>, work: Work<'_>, fine: Fine<'_>) -> (bool, u64) {
+        let start = |stop_at_step| {
+            let disk = SimulatedDisk::new();
+            if let Some(old) = begun {
+                assert!(create_on(&disk, Path::new(KEY), old).unwrap());
+            }
+            disk.plan(Plan { skip_sync: skip, stop_at_step, ..Plan::default() });
+            disk
+        };
+        let whole = start(None);
+        assert!(work(&whole), "it works where nothing stops it");
+        let counts = whole.counts();
+        let mut good = after_crash(&whole).iter().all(|found| fine(found.as_deref(), true));
+        for step in 0..counts.steps {
+            let disk = start(Some(step));
+            let done = work(&disk);
+            good &= after_crash(&disk).iter().all(|found| fine(found.as_deref(), done));
+        }
+        (good, counts.syncs)
+    }
+
+    #[test]
+    fn power_may_go_at_any_step_and_leaving_out_any_one_sync_shows() {
+        let create: Work<'_> = &|disk| create_on(disk, Path::new(KEY), NEW).is_ok_and(|made| made);
+        let replace: Work<'_> = &|disk| replace_on(disk, Path::new(KEY), NEW).is_ok();
+        let whole_or_none =
+            |found: Option<&[u8]>, done: bool| found == Some(NEW) || (found.is_none() && !done);
+        let old_or_new =
+            |found: Option<&[u8]>, done: bool| found == Some(NEW) || (found == Some(OLD) && !done);
+        let cases: [(Option<&[u8]>, Work<'_>, Fine<'_>); 2] =
+            [(None, create, &whole_or_none), (Some(OLD), replace, &old_or_new)];
+        for (begun, work, fine) in cases {
+            let (good, syncs) = survives(begun, None, work, fine);
+            assert!(good && syncs == 2, "{syncs} syncs");
+            for skip in 0..syncs {
+                assert!(
+                    !survives(begun, Some(skip), work, fine).0,
+                    "sync {skip} is not needed, or not tested"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn who_comes_second_can_rely_on_what_the_first_wrote() {
+        let disk = SimulatedDisk::new();
+        // The first gave the name and was stopped before it synced it.
+        disk.plan(Plan { skip_sync: Some(1), ..Plan::default() });
+        assert!(create_on(&disk, Path::new(KEY), OLD).unwrap());
+        assert!(after_crash(&disk).contains(&None), "it may be lost");
+        assert!(!create_on(&disk, Path::new(KEY), NEW).unwrap());
+        assert!(after_crash(&disk).iter().all(|found| found.as_deref() == Some(OLD)));
+    }
+
+    #[test]
+    fn a_full_disk_leaves_the_old_key_and_no_draft() {
+        let disk = SimulatedDisk::new();
+        create_on(&disk, Path::new(KEY), OLD).unwrap();
+        disk.plan(Plan { full_after_bytes: Some(5), ..Plan::default() });
+        assert!(replace_on(&disk, Path::new(KEY), NEW).is_err());
+        disk.plan(Plan::default());
+        assert_eq!(disk::read(&disk, Path::new(KEY), 100).unwrap(), OLD);
+        assert_eq!(disk.list(Path::new("")).unwrap().len(), 1);
+    }
 
     fn place() -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().unwrap();

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use disk::{
     Create, Disk, Error, Kind, RealDisk, SimulatedDisk, Sync, create_dirs, read, sweep, write_atomic,
+    write_new,
 };
 
 fn both(check: impl Fn(&dyn Disk)) {
@@ -112,5 +113,18 @@ fn a_whole_file_replaces_a_whole_file_and_leaves_no_draft() {
         disk.create(Path::new(".routes.json.7.draft"), Create::PRIVATE).unwrap();
         sweep(disk, Path::new("")).unwrap();
         assert_eq!(names(disk, ""), ["routes.json"]);
+    });
+}
+
+#[test]
+fn a_new_file_is_written_once_and_what_is_there_stays() {
+    both(|disk| {
+        let path = Path::new("root.key");
+        assert!(write_new(disk, path, b"first", 0o600).unwrap());
+        assert!(!write_new(disk, path, b"second", 0o600).unwrap());
+        assert_eq!(read(disk, path, 100).unwrap(), b"first");
+        disk.create_dir(Path::new("folder"), 0o700).unwrap();
+        assert!(!write_new(disk, Path::new("folder"), b"x", 0o600).unwrap());
+        assert_eq!(names(disk, ""), ["folder", "root.key"], "no draft stays");
     });
 }

@@ -280,3 +280,24 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the crash tests take for granted: a commit is acknowledged when its log is synced.
+    #[test]
+    fn the_log_is_synced_with_every_commit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = prepare(&folder.path().join("state.db")).unwrap();
+        let connection = connect(&path, &Options::default(), 1 << 20).unwrap();
+        let ask = |pragma: &str| -> String {
+            connection
+                .query_row(&format!("PRAGMA {pragma}"), [], |row| row.get::<_, rusqlite::types::Value>(0))
+                .map(|value| format!("{value:?}"))
+                .unwrap()
+        };
+        assert_eq!(ask("synchronous"), "Integer(2)", "FULL");
+        assert_eq!(ask("journal_mode"), "Text(\"wal\")");
+    }
+}

@@ -8,6 +8,7 @@ mod bench;
 mod faults;
 mod file;
 mod groups;
+mod power;
 
 mod memory {
     use std::sync::Arc;
