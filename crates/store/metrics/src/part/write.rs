@@ -320,3 +320,32 @@ fn place(
 fn storage(error: std::io::Error) -> Error {
     Error::Storage { place: "the part that is being written".into(), source: Box::new(error) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_shared_until_too_many_are_remembered() {
+        let mut known = KnownTimes::default();
+        assert_eq!(known.id_of(&[-1]), (0, true));
+        assert_eq!(known.id_of(&[-1]), (0, false));
+        for at in 1..TIMES_REMEMBERED_MAX as i64 {
+            assert_eq!(known.id_of(&[at]), (at as u32, true));
+        }
+        assert_eq!(known.id_of(&[-1]), (0, false));
+        assert_eq!(known.id_of(&[-2]), (TIMES_REMEMBERED_MAX as u32, true));
+        assert_eq!(known.id_of(&[-1]), (TIMES_REMEMBERED_MAX as u32 + 1, true), "written once more");
+        assert!(known.ids.len() <= TIMES_REMEMBERED_MAX);
+    }
+
+    #[test]
+    fn series_over_the_limit_are_refused() {
+        let mut writer = PartWriter::new(Vec::new()).unwrap();
+        writer.info.series = SERIES_MAX;
+        let mut samples = Samples::default();
+        samples.push_float(1, 1.0);
+        let refused = writer.push_series(&Labels::empty(), &samples);
+        assert!(matches!(refused, Err(Error::Limit { .. })), "{refused:?}");
+    }
+}
