@@ -95,10 +95,12 @@ impl TenantStore {
 
     fn merge(&self, inputs: &[Arc<StoredPart>], deletions: &[Tombstone], keep_from_ms: i64) -> Result<()> {
         let sources: Vec<Arc<Part>> = inputs.iter().filter_map(|input| input.part.clone().ok()).collect();
-        let tombstones = deletions
-            .iter()
-            .filter(|one| inputs.iter().any(|input| one.concerns(&input.entry)))
-            .map(|one| part::Tombstone { any_of: one.any_of.clone(), range: one.range });
+        let tombstones =
+            deletions.iter().filter(|one| inputs.iter().any(|input| one.concerns(&input.entry))).map(|one| {
+                // No set is every series; for a merge that is a set without conditions.
+                let any_of = if one.any_of.is_empty() { vec![Vec::new()] } else { one.any_of.clone() };
+                part::Tombstone { any_of, range: one.range }
+            });
         let cuts = Cuts { keep_from_ms: Some(keep_from_ms), tombstones: tombstones.collect() };
         let order = inputs.iter().map(|input| input.entry.order).max();
         // Those known when this began; later ones are asked when it is read.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use base::Tenant;
-use disk::Disk;
+use disk::{Disk, Sync};
 use metrics_api::Result;
 
 use super::{
@@ -60,6 +60,10 @@ impl Recovery {
     fn run(&mut self, name: Tenant) -> Result<TenantStore> {
         for folder in ["wal", "parts"] {
             disk::create_dirs(&*self.disk, &self.dir.join(folder), MODE).map_err(storage)?;
+        }
+        // A folder may be there and not durable, when an earlier try failed between the two.
+        for folder in ["tenants".as_ref(), self.dir.as_path()] {
+            self.disk.sync(Sync::Dir(folder)).map_err(storage)?;
         }
         disk::sweep(&*self.disk, &self.dir).map_err(storage)?;
         let manifest = self.manifest()?;
@@ -290,6 +294,7 @@ impl TenantStore {
 pub fn tenants(disk: &dyn Disk) -> Result<Vec<Tenant>> {
     let folder = Path::new("tenants");
     disk::create_dirs(disk, folder, MODE).map_err(storage)?;
+    disk.sync(Sync::Dir(Path::new(""))).map_err(storage)?;
     let listed = disk.list(folder).map_err(storage)?;
     Ok(listed
         .into_iter()

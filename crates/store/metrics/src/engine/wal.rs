@@ -125,6 +125,8 @@ impl Wal {
         let begun = sink
             .write_all(&header)
             .map_err(|error| disk::Error::from_io(&path, &error))
+            // Before any record, so that records without a header are damage and no accident.
+            .and_then(|()| sink.sync())
             .and_then(|()| self.disk.sync(Sync::Dir(&self.dir)));
         if let Err(error) = begun {
             let _ = self.disk.remove(&path);
