@@ -25,12 +25,14 @@ use crate::{
     http::{outcome, response_message, said, sender, status_message, within},
 };
 
-const METRICS: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
-const OTHERS: [(&str, &str); 3] = [
-    ("/opentelemetry.proto.collector.trace.v1.TraceService/Export", "traces"),
-    ("/opentelemetry.proto.collector.logs.v1.LogsService/Export", "logs"),
-    ("/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export", "profiles"),
+/// All paths of [`grpc`], for the table of a gate; each takes POST.
+pub const GRPC_PATHS: [&str; 4] = [
+    "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+    "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+    "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+    "/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export",
 ];
+const SIGNALS: [&str; 4] = ["metrics", "traces", "logs", "profiles"];
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
@@ -42,10 +44,13 @@ const PREFIX_BYTES: usize = 5;
 /// Routes for OTLP over gRPC, to be served over HTTP/2. The gate before them is as for
 /// [`crate::router`].
 pub fn grpc(receiver: Arc<Receiver>) -> Router {
-    let mut router = Router::new().route(METRICS, post(export));
-    for (path, signal) in OTHERS {
-        let not_yet = move || async move { refusal(&Error::NotYet { signal }) };
-        router = router.route(path, post(not_yet));
+    let mut router = Router::new();
+    for (path, signal) in GRPC_PATHS.into_iter().zip(SIGNALS) {
+        let handler = match signal {
+            "metrics" => post(export),
+            _ => post(move || async move { refusal(&Error::NotYet { signal }) }),
+        };
+        router = router.route(path, handler);
     }
     router.with_state(receiver)
 }

@@ -20,19 +20,30 @@ use crate::{
     wire::{begin_message, end_message, put_bytes, put_key, put_varint},
 };
 
-/// Paths under which an exporter may find the receiver: its own default, and the one of Prometheus.
-const PREFIXES: [&str; 2] = ["/v1", "/otlp/v1"];
+/// All paths of [`router`], for the table of a gate; each takes POST. An exporter finds the receiver
+/// under its own default or under the one that Prometheus has.
+pub const HTTP_PATHS: [&str; 8] = [
+    "/v1/metrics",
+    "/v1/traces",
+    "/v1/logs",
+    "/v1/profiles",
+    "/otlp/v1/metrics",
+    "/otlp/v1/traces",
+    "/otlp/v1/logs",
+    "/otlp/v1/profiles",
+];
 
 /// Routes for OTLP over HTTP. A gate has to stand before them and leave a [`Ctx`] among the request's
 /// extensions, and a [`Stamp`] for a workload; without a `Ctx` nothing is taken.
 pub fn router(receiver: Arc<Receiver>) -> Router {
     let mut router = Router::new();
-    for prefix in PREFIXES {
-        router = router
-            .route(&format!("{prefix}/metrics"), post(metrics))
-            .route(&format!("{prefix}/traces"), post(|request: Request| not_yet(request, "traces")))
-            .route(&format!("{prefix}/logs"), post(|request: Request| not_yet(request, "logs")))
-            .route(&format!("{prefix}/profiles"), post(|request: Request| not_yet(request, "profiles")));
+    for path in HTTP_PATHS {
+        let signal = path.rsplit('/').next().unwrap_or_default();
+        let handler = match signal {
+            "metrics" => post(metrics),
+            _ => post(move |request: Request| not_yet(request, signal)),
+        };
+        router = router.route(path, handler);
     }
     router.with_state(receiver)
 }

@@ -99,21 +99,24 @@ impl LabelSet {
         rank: Rank,
     ) -> Result<bool> {
         let mut fields = Fields::of(message);
-        let mut found: [Attribute<'_>; ATTRIBUTES_MAX] = [Attribute { key: "", value: &[] }; ATTRIBUTES_MAX];
+        let mut sorted = Vec::new();
         let mut len = 0;
         while let Some(attribute) = fields.next_message(number)? {
             if len == ATTRIBUTES_MAX {
                 return Ok(false);
             }
-            found[len] = Attribute::read(attribute)?;
             len += 1;
+            let attribute = Attribute::read(attribute)?;
+            if strategy.escapes() {
+                sorted.push(attribute);
+            } else {
+                self.add_attribute(strategy, prefix, attribute, rank)?;
+            }
         }
         // Values of keys that fall together are joined in the order of the keys.
-        if strategy.escapes() {
-            found[..len].sort_by_key(|attribute| attribute.key);
-        }
-        for attribute in &found[..len] {
-            self.add_attribute(strategy, prefix, *attribute, rank)?;
+        sorted.sort_by_key(|attribute| attribute.key);
+        for attribute in sorted {
+            self.add_attribute(strategy, prefix, attribute, rank)?;
         }
         Ok(true)
     }

@@ -47,8 +47,8 @@ pub use crate::{
     any::VALUE_DEPTH_MAX,
     delta::Limits as DeltaLimits,
     fault::Error,
-    grpc::grpc,
-    http::router,
+    grpc::{GRPC_PATHS, grpc},
+    http::{HTTP_PATHS, router},
     labels::ATTRIBUTES_MAX,
     names::Strategy,
     native::BUCKETS_MAX,
@@ -62,7 +62,7 @@ pub const RETRY_AFTER_SECONDS: u64 = 5;
 /// Messages (points, metrics, scopes, resources) that are walked before others get their turn.
 const STEPS: usize = 256;
 /// Bytes of rows that are written at once; a larger request is written in parts.
-const ROWS_BYTES_MAX: usize = 8 << 20;
+pub const ROWS_BYTES_MAX: usize = 2 << 20;
 
 /// How metrics are mapped. The names are those of Prometheus' `otlp` settings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -147,14 +147,9 @@ struct Target<'a> {
 }
 
 impl Target<'_> {
-    fn float(&self, rows: &mut Rows, suffix: &str, extra: Extra<'_>, value: f64) {
+    fn float(&self, rows: &mut Rows, name: &str, extra: Extra<'_>, value: f64) {
         let value = if self.point.ended { stale_nan() } else { value };
-        let sample = (self.point.time_ms(), value);
-        if suffix.is_empty() {
-            rows.float(self.labels, &self.metric.name, extra, sample);
-        } else {
-            rows.float(self.labels, &format!("{}{suffix}", self.metric.name), extra, sample);
-        }
+        rows.float(self.labels, name, extra, (self.point.time_ms(), value));
     }
 
     /// The running total of a delta; what came, when it is cumulative already.
@@ -189,7 +184,7 @@ impl Target<'_> {
             Ok(_) => number,
             Err(refused) => return Ok(Err(refused)),
         };
-        self.float(rows, "", None, total);
+        self.float(rows, &self.metric.name, None, total);
         let exemplars = self.exemplars(scratch)?;
         if self.metric.kind == Kind::Gauge {
             // Neither Prometheus nor OpenMetrics has exemplars on gauges.
@@ -226,17 +221,15 @@ impl Target<'_> {
             };
             return Ok(self.native(histogram, exemplars, rows));
         }
+        let [sum_name, count_name, bucket_name] = &self.metric.parts;
         if self.point.sum.is_some() {
-            self.float(rows, "_sum", None, sum);
+            self.float(rows, sum_name, None, sum);
         }
-        self.float(rows, "_count", None, count);
+        self.float(rows, count_name, None, count);
         let mut exemplars = exemplars.into_iter().peekable();
         let mut below = 0.0;
-        let name = format!("{}_bucket", self.metric.name);
-        let time_ms = self.point.time_ms();
         let mut bucket = |rows: &mut Rows, le: &str, value: f64, bound: f64| {
-            let value = if self.point.ended { stale_nan() } else { value };
-            rows.float(self.labels, &name, Some(("le", le)), (time_ms, value));
+            self.float(rows, bucket_name, Some(("le", le)), value);
             while let Some(exemplar) = exemplars.next_if(|exemplar| exemplar.value <= bound) {
                 rows.exemplar(exemplar);
             }
@@ -298,8 +291,9 @@ impl Target<'_> {
     }
 
     fn summary(&self, rows: &mut Rows) -> Result<Written> {
-        self.float(rows, "_sum", None, self.point.sum.unwrap_or_default());
-        self.float(rows, "_count", None, self.point.count as f64);
+        let [sum_name, count_name, _] = &self.metric.parts;
+        self.float(rows, sum_name, None, self.point.sum.unwrap_or_default());
+        self.float(rows, count_name, None, self.point.count as f64);
         let mut fields = Fields::of(self.point.message);
         let mut quantiles = 0;
         while let Some(message) = fields.next_message(6)? {
@@ -316,7 +310,7 @@ impl Target<'_> {
                     _ => {}
                 }
             }
-            self.float(rows, "", Some(("quantile", &f64::to_string(&quantile))), value);
+            self.float(rows, &self.metric.name, Some(("quantile", &f64::to_string(&quantile))), value);
         }
         Ok(Ok(()))
     }
@@ -338,7 +332,7 @@ impl Target<'_> {
         Ok(exemplars)
     }
 
-    /// None when it has no value. Without a time it has its point's.
+    /// None when it has no value, or one that no bucket holds. Without a time it has its point's.
     fn exemplar(&self, message: &[u8], text: &mut String) -> Result<Option<Exemplar>> {
         let (mut value, mut time_nanos, mut trace, mut span) = (None, 0, &[][..], &[][..]);
         let mut pairs: Vec<(String, String)> = Vec::new();
@@ -366,7 +360,7 @@ impl Target<'_> {
                 _ => {}
             }
         }
-        let Some(value) = value else { return Ok(None) };
+        let Some(value) = value.filter(|value| !value.is_nan()) else { return Ok(None) };
         let mut ids = Vec::new();
         for (name, id) in [("trace_id", trace), ("span_id", span)] {
             if id.iter().any(|byte| *byte != 0) && id.len() <= 16 {

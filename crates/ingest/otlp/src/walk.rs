@@ -19,6 +19,8 @@ const TARGET_INFO_EVERY_MS: i64 = 150_000;
 pub const TARGET_INFO_SAMPLES_MAX: usize = 100;
 /// The words of this many refusals are kept.
 const REFUSALS_MAX: usize = 5;
+/// Letters of a refusal; a sender's own names stand in it.
+const REFUSAL_LETTERS_MAX: usize = 256;
 
 /// What stays the same over one request.
 #[derive(Debug, Clone, Copy)]
@@ -57,7 +59,7 @@ impl Refusals {
     pub(crate) fn refuse(&mut self, points: u64, why: impl FnOnce() -> String) {
         self.points += points;
         if self.words.len() < REFUSALS_MAX {
-            self.words.push(why());
+            self.words.push(why().chars().take(REFUSAL_LETTERS_MAX).collect());
         }
     }
 }
@@ -80,8 +82,10 @@ struct Scope<'a> {
 /// A metric and its data points to come.
 #[derive(Debug)]
 pub(crate) struct Metric<'a> {
-    /// As it is stored, without the suffixes of histograms and summaries.
+    /// As it is stored.
     pub(crate) name: String,
+    /// With the suffixes that histograms and summaries have: sum, count, bucket.
+    pub(crate) parts: [String; 3],
     pub(crate) kind: Kind,
     pub(crate) monotonic: bool,
     pub(crate) delta: bool,
@@ -181,8 +185,14 @@ impl<'a> Walk<'a> {
             rows.bytes += name.len() + help.len() + unit.len() + size_of::<(String, Metadata)>();
             rows.batch.metadata.push((name.clone(), Metadata { kind: said, help: help.to_owned(), unit }));
         }
+        let parts = match kind {
+            Kind::Histogram | Kind::Summary => {
+                ["sum", "count", "bucket"].map(|part| format!("{name}_{part}"))
+            }
+            _ => Default::default(),
+        };
         let delta = temporality == 1;
-        self.metric = Some(Metric { name, kind, monotonic, delta, points: Fields::of(data), refused });
+        self.metric = Some(Metric { name, parts, kind, monotonic, delta, points: Fields::of(data), refused });
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 //! What cannot be read (a kernel without pressure figures, a container that hides disks) is left out.
 //! File systems of other machines are not asked: a server that does not answer would hold the thread.
 
-use procfs::{CpuTime, Current, CurrentSI, Meminfo, net::DeviceStatus};
+use procfs::{CpuTime, Current, CurrentSI, DiskStat, KernelStats, Meminfo, net::DeviceStatus};
 
 use crate::Set;
 
@@ -48,7 +48,9 @@ const DISKS_LEFT_OUT: &[&str] = &["ram", "loop", "fd", "zram", "sr"];
 /// Puts all that is known of the host into `set`. Reads `/proc` and asks file systems; blocks.
 pub(crate) fn collect(set: &mut Set, now_ms: i64) {
     set.gauge("node_time_seconds", "The host's clock.", &[], now_ms as f64 / 1e3);
-    kernel(set);
+    if let Ok(stat) = procfs::KernelStats::current() {
+        kernel(set, &stat);
+    }
     if let Ok(memory) = Meminfo::current() {
         put_memory(set, &memory);
     }
@@ -60,19 +62,18 @@ pub(crate) fn collect(set: &mut Set, now_ms: i64) {
         }
     }
     pressure(set);
-    disks(set);
+    if let Ok(found) = procfs::diskstats() {
+        disks(set, &found);
+    }
     if let Ok(devices) = procfs::net::dev_status() {
-        let mut devices: Vec<_> = devices.into_values().collect();
-        devices.sort_by(|a, b| a.name.cmp(&b.name));
-        devices.iter().take(DEVICES_MAX).for_each(|device| network(set, device));
+        networks(set, devices.into_values().collect());
     }
     file_systems(set);
     virtual_memory(set);
     names(set);
 }
 
-fn kernel(set: &mut Set) {
-    let Ok(stat) = procfs::KernelStats::current() else { return };
+fn kernel(set: &mut Set, stat: &KernelStats) {
     for (at, time) in stat.cpu_time.iter().take(CPUS_MAX).enumerate() {
         put_cpu(set, &at.to_string(), time);
     }
@@ -163,8 +164,7 @@ fn pressure(set: &mut Set) {
 /// What `/proc/diskstats` counts in, whatever the disk does.
 const SECTOR_BYTES: f64 = 512.0;
 
-fn disks(set: &mut Set) {
-    let Ok(disks) = procfs::diskstats() else { return };
+fn disks(set: &mut Set, disks: &[DiskStat]) {
     let whole = |name: &str| {
         let stem = name.trim_end_matches(|letter: char| letter.is_ascii_digit());
         !DISKS_LEFT_OUT.contains(&stem)
@@ -187,6 +187,11 @@ fn disks(set: &mut Set) {
         }
         set.gauge("node_disk_io_now", "Requests under way.", &labels, disk.in_progress as f64);
     }
+}
+
+fn networks(set: &mut Set, mut devices: Vec<DeviceStatus>) {
+    devices.sort_by(|a, b| a.name.cmp(&b.name));
+    devices.iter().take(DEVICES_MAX).for_each(|device| network(set, device));
 }
 
 fn network(set: &mut Set, device: &DeviceStatus) {
@@ -277,6 +282,50 @@ fn names(set: &mut Set) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn counted(set: &Set, name: &str) -> usize {
+        set.text().lines().filter(|line| line.starts_with(&format!("{name}{{"))).count()
+    }
+
+    fn disk(name: &str) -> DiskStat {
+        DiskStat::from_line(&format!("8 0 {name} 11 1 16 2000 22 2 32 4000 0 5000 6000")).unwrap()
+    }
+
+    #[test]
+    fn disks_are_those_that_are_no_part_of_others() {
+        let mut set = Set::default();
+        disks(&mut set, &[disk("sda"), disk("loop0"), disk("ram12"), disk("nvme0n1")]);
+        let of = |name: &str, device| set.get(&format!("node_disk_{name}"), &[("device", device)]);
+        assert_eq!(of("reads_completed_total", "sda"), Some(11.0));
+        assert_eq!(of("read_bytes_total", "sda"), Some(16.0 * 512.0));
+        assert_eq!(of("write_time_seconds_total", "nvme0n1"), Some(4.0));
+        assert_eq!((of("io_now", "loop0"), of("io_now", "ram12")), (None, None));
+    }
+
+    #[test]
+    fn disks_network_devices_and_cpus_are_bounded() {
+        let mut set = Set::default();
+        disks(&mut set, &(0..=DEVICES_MAX).map(|at| disk(&format!("d{at}x"))).collect::<Vec<_>>());
+        assert_eq!(counted(&set, "node_disk_io_now"), DEVICES_MAX);
+        let device = |at: usize| {
+            let text = format!("h\nh\nd{at}: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16\n");
+            let found: procfs::net::InterfaceDeviceStatus =
+                procfs::FromRead::from_read(text.as_bytes()).unwrap();
+            found.0.into_values().next().unwrap()
+        };
+        networks(&mut set, (0..=DEVICES_MAX).map(device).collect());
+        assert_eq!(counted(&set, "node_network_transmit_bytes_total"), DEVICES_MAX);
+        assert_eq!(set.get("node_network_transmit_bytes_total", &[("device", "d0")]), Some(9.0));
+        let mut stat = KernelStats::current().unwrap();
+        let cpu = stat.cpu_time[0].clone();
+        stat.cpu_time = vec![cpu; CPUS_MAX + 1];
+        kernel(&mut set, &stat);
+        assert_eq!(
+            set.get("node_cpu_seconds_total", &[("cpu", &CPUS_MAX.to_string()), ("mode", "idle")]),
+            None
+        );
+        assert!(set.get("node_cpu_seconds_total", &[("cpu", "1023"), ("mode", "idle")]).is_some());
+    }
 
     #[test]
     fn this_machine_has_what_dashboards_ask_for() {

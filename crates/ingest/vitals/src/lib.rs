@@ -26,7 +26,7 @@ mod vitals;
 pub use crate::{
     gateway::LINES_MAX,
     host::{CPUS_MAX, DEVICES_MAX},
-    registry::{BOUNDS_MAX, Counter, Gauge, HANDLES_MAX, Histogram, Registry, SOURCES_MAX, Source},
+    registry::{BOUNDS_MAX, Counter, Gauge, HANDLES_MAX, Histogram, Registry, SOURCES_MAX, Source, source},
     replicas::{PROCESSES_MAX, REPLICAS_MAX},
     set::{SERIES_MAX, Set, TEXT_CONTENT_TYPE},
     vitals::{Options, Ports, Vitals},

@@ -25,6 +25,28 @@ pub trait Source: Send + Sync + fmt::Debug {
     fn collect(&self, set: &mut Set);
 }
 
+/// A source from a closure, which `bin` makes of a crate's `Stats`.
+pub fn source(name: &'static str, collect: impl Fn(&mut Set) + Send + Sync + 'static) -> Arc<dyn Source> {
+    Arc::new(Closure { name, collect })
+}
+
+struct Closure<F> {
+    name: &'static str,
+    collect: F,
+}
+
+impl<F> fmt::Debug for Closure<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "source {}", self.name)
+    }
+}
+
+impl<F: Fn(&mut Set) + Send + Sync> Source for Closure<F> {
+    fn collect(&self, set: &mut Set) {
+        (self.collect)(set);
+    }
+}
+
 /// Metrics of this process. Share it by [`Arc`].
 #[derive(Debug, Default)]
 pub struct Registry {
@@ -221,12 +243,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    #[derive(Debug)]
-    struct Two;
-    impl Source for Two {
-        fn collect(&self, set: &mut Set) {
-            set.gauge("two", "Always two.", &[], 2.0);
-        }
+    fn two() -> Arc<dyn Source> {
+        source("two", |set| set.gauge("two", "Always two.", &[], 2.0))
     }
 
     #[test]
@@ -238,7 +256,7 @@ mod tests {
         registry.gauge("open", "", &[]).add(-1.5);
         let took = registry.histogram("took", "", &[], &[1.0, 0.5, f64::INFINITY]);
         [0.5, 0.7, 9.0].into_iter().for_each(|value| took.observe(value));
-        assert!(registry.register(Arc::new(Two)));
+        assert!(registry.register(two()));
         let mut set = Set::default();
         registry.collect(&mut set);
         assert_eq!(set.get("hits_total", &[("a", "1")]), Some(5.0));
@@ -257,7 +275,7 @@ mod tests {
         }
         registry.gauge("c", "", &[("at", "0")]).set(5.0);
         for _ in 0..=SOURCES_MAX {
-            registry.register(Arc::new(Two));
+            registry.register(two());
         }
         let mut set = Set::default();
         registry.collect(&mut set);

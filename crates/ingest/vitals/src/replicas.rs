@@ -9,9 +9,12 @@ use runtime_api::{Observed, Phase};
 use crate::Set;
 
 /// Replicas that are measured.
-pub const REPLICAS_MAX: usize = 5_000;
+pub const REPLICAS_MAX: usize = 2_500;
 /// Processes that are looked at to find those of replicas.
 pub const PROCESSES_MAX: usize = 65_536;
+
+/// What the names of all these metrics begin with.
+pub(crate) const PREFIX: &str = "stead_replica_";
 
 /// Bytes that went to and came from disks, by process tree. A process that ends takes its counters with
 /// it, so they are added up here.
@@ -183,6 +186,14 @@ mod tests {
         assert_eq!(set.get("stead_replica_since_seconds", &labels), Some(5.0));
         assert_eq!(set.get("stead_replica_disk_read_bytes_total", &labels), None);
         assert_eq!(set.len(), 6);
+    }
+
+    #[test]
+    fn no_more_replicas_than_may_be_are_measured() {
+        let many: Vec<_> = (0..=REPLICAS_MAX).map(|_| observed(running(1, 1))).collect();
+        let mut sets = HashMap::new();
+        collect(&many, &Disk::default(), &mut sets);
+        assert_eq!(sets[&Tenant::default()].len(), REPLICAS_MAX * 6);
     }
 
     #[test]

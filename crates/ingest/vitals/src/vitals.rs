@@ -147,40 +147,38 @@ impl Vitals {
             return Ok(());
         }
         let observed = self.observed().await;
+        let told = observed.is_some();
         let (mut sets, disk) =
             self.read_machine(std::mem::take(&mut round.disk), observed.clone(), now_ms).await?;
         round.disk = disk;
-        replicas::collect(&observed, &round.disk, &mut sets);
+        replicas::collect(&observed.unwrap_or_default(), &round.disk, &mut sets);
         self.gateway.lock().unwrap_or_else(PoisonError::into_inner).collect(now_ms, &mut sets);
         round.last_ms = time_ms;
-        self.write(&mut round.seen, sets, time_ms).await
+        self.write(&mut round.seen, sets, told, time_ms).await
     }
 
-    /// What runs; nothing when the driver does not say so in time, which it does at the next round.
-    async fn observed(&self) -> Vec<Observed> {
+    /// What runs. None when the driver does not say so: its replicas are left as they were.
+    async fn observed(&self) -> Option<Vec<Observed>> {
         match tokio::time::timeout(WAIT_MAX, self.ports.driver.list()).await {
-            Ok(Ok(observed)) => observed,
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "replicas are not measured in this round");
-                Vec::new()
-            }
-            Err(_) => {
-                tracing::warn!("replicas are not measured in this round: their driver does not answer");
-                Vec::new()
-            }
+            Ok(Ok(observed)) => return Some(observed),
+            Ok(Err(error)) => tracing::warn!(%error, "replicas are not measured in this round"),
+            Err(_) => tracing::warn!("replicas are not measured in this round: their driver does not answer"),
         }
+        None
     }
 
     async fn read_machine(
         &self,
         mut disk: replicas::Disk,
-        observed: Vec<Observed>,
+        observed: Option<Vec<Observed>>,
         now_ms: i64,
     ) -> metrics_api::Result<(HashMap<Tenant, Set>, replicas::Disk)> {
         let instance = self.options.instance.clone();
         let registry = Arc::clone(&self.ports.registry);
         let read = move || {
-            disk.observe(&observed);
+            if let Some(observed) = observed {
+                disk.observe(&observed);
+            }
             let mut node = Set::with(&[("job", JOB_HOST), ("instance", &instance)]);
             host::collect(&mut node, now_ms);
             let own = own(&registry, &instance);
@@ -204,8 +202,10 @@ impl Vitals {
         &self,
         seen: &mut HashMap<Tenant, HashMap<Labels, bool>>,
         sets: HashMap<Tenant, Set>,
+        replicas_told: bool,
         time_ms: i64,
     ) -> metrics_api::Result<()> {
+        let ended = |labels: &Labels| replicas_told || !labels.metric_name().starts_with(replicas::PREFIX);
         let mut before = std::mem::take(seen);
         let mut failed = None;
         for (tenant, set) in &sets {
@@ -213,13 +213,16 @@ impl Vitals {
             let mut batch = WriteBatch::default();
             let mut now = HashMap::new();
             set.write(&mut batch, &mut now, time_ms);
-            end_series(&mut batch, before.remove(tenant).unwrap_or_default(), &now, time_ms);
+            end_series(&mut batch, before.remove(tenant).unwrap_or_default(), &mut now, (&ended, time_ms));
             seen.insert(tenant.clone(), now);
             failed = self.send(tenant, batch).await.err().or(failed);
         }
         for (tenant, gone) in before {
-            let mut batch = WriteBatch::default();
-            end_series(&mut batch, gone, &HashMap::new(), time_ms);
+            let (mut batch, mut now) = <(WriteBatch, HashMap<_, _>)>::default();
+            end_series(&mut batch, gone, &mut now, (&ended, time_ms));
+            if !now.is_empty() {
+                seen.insert(tenant.clone(), now);
+            }
             failed = self.send(&tenant, batch).await.err().or(failed);
         }
         failed.map_or(Ok(()), Err)
@@ -256,15 +259,20 @@ fn own(registry: &Registry, instance: &str) -> Set {
     own
 }
 
-/// A staleness marker for each series that was in `before` and is not in `now`.
+/// A staleness marker for each series that was in `before` and is not in `now`; one of which it is not
+/// known whether it ended stays in `now`.
 fn end_series(
     batch: &mut WriteBatch,
     before: HashMap<Labels, bool>,
-    now: &HashMap<Labels, bool>,
-    time_ms: i64,
+    now: &mut HashMap<Labels, bool>,
+    (ended, time_ms): (&dyn Fn(&Labels) -> bool, i64),
 ) {
     for (labels, native) in before {
         if now.contains_key(&labels) {
+            continue;
+        }
+        if !ended(&labels) {
+            now.insert(labels, native);
             continue;
         }
         let row = batch.row(&labels);

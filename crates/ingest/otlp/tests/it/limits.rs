@@ -149,7 +149,19 @@ async fn a_large_request_is_written_in_parts() {
         receiver.receive(&Tenant::default(), &Default::default(), &gauge(30_000, &"x".repeat(900))).await;
     assert_eq!(taken.unwrap().points, 30_000);
     let batches = writer.0.lock().unwrap();
-    assert!(batches.len() > 3 && batches.iter().all(|bytes| *bytes < 12 << 20), "{batches:?}");
+    assert!(
+        batches.len() > 3 && batches.iter().all(|bytes| *bytes < otlp::ROWS_BYTES_MAX * 3 / 2),
+        "{batches:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_refusal_does_not_repeat_all_that_was_sent() {
+    let world = World::plain();
+    let points = vec![r#"{"timeUnixNano":"1700000001000000000"}"#; 100].join(",");
+    let name = "n".repeat(100_000);
+    let answer = world.metrics(&format!(r#"{{"name":"{name}","gauge":{{"dataPoints":[{points}]}}}}"#)).await;
+    assert!(answer.text().contains("\"rejectedDataPoints\":\"100\"") && answer.body.len() < 2_000);
 }
 
 #[derive(Debug)]

@@ -31,7 +31,7 @@ use vitals::{Options, Ports, Registry, Vitals};
 
 /// A driver that only tells what it was given.
 #[derive(Debug, Default)]
-struct Told(Mutex<Vec<Observed>>);
+struct Told(Mutex<Vec<Observed>>, Mutex<bool>);
 
 impl Driver for Told {
     fn start(&self, spec: ReplicaSpec) -> BoxFuture<'_, Result<()>> {
@@ -44,7 +44,12 @@ impl Driver for Told {
         Box::pin(async { Ok(()) })
     }
     fn list(&self) -> BoxFuture<'_, Result<Vec<Observed>>> {
-        Box::pin(async { Ok(self.0.lock().unwrap().clone()) })
+        Box::pin(async {
+            if *self.1.lock().unwrap() {
+                return Err(Error::Io { what: "the list".into(), why: "it is away".into() });
+            }
+            Ok(self.0.lock().unwrap().clone())
+        })
     }
     fn changed(&self) -> BoxStream<'static, ()> {
         stream::pending().boxed()
@@ -196,6 +201,71 @@ async fn a_series_that_ends_is_marked_once() {
     assert!(values[1].0 == 15_000 && is_stale(values[1].1), "{values:?}");
     assert_eq!(world.read("node_load1").await.len(), 3);
 }
+
+#[tokio::test]
+async fn replicas_of_a_driver_that_is_away_do_not_end() {
+    let world = World::new();
+    world.driver.0.lock().unwrap().push(replica());
+    world.vitals.round().await.unwrap();
+    *world.driver.1.lock().unwrap() = true;
+    world.later().await;
+    assert_eq!(world.read("stead_replica_memory_bytes").await.len(), 1);
+    *world.driver.1.lock().unwrap() = false;
+    world.driver.0.lock().unwrap().clear();
+    world.later().await;
+    let values = world.read("stead_replica_memory_bytes").await;
+    assert!(values.len() == 2 && values[1].0 == 30_000 && is_stale(values[1].1), "{values:?}");
+}
+
+/// Set `STEAD_BLESS` to write the page anew.
+#[tokio::test]
+async fn the_page_lists_what_is_written() {
+    let world = World::new();
+    let me = rustix::process::getpid().as_raw_nonzero().get().unsigned_abs();
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let start_ticks = stat.rsplit(") ").next().unwrap().split(' ').nth(19).unwrap().parse().unwrap();
+    let mut own = replica();
+    let identity = Identity { boot_id: String::new(), pid: me, start_ticks };
+    own.phase = Phase::Running { identity, since: Timestamp::from_millis(START_MS) };
+    world.driver.0.lock().unwrap().push(own);
+    world.vitals.add(&[second(START_MS)]);
+    world.vitals.round().await.unwrap();
+    let mut page = String::from(HEAD);
+    for (name, said) in world.store.kept.metadata(&Tenant::default(), None).await.unwrap() {
+        // What a host has of the rest depends on its kernel.
+        if name.starts_with("stead_") || name.starts_with("process_") {
+            let kind = format!("{:?}", said[0].kind).to_lowercase();
+            page.push_str(&format!("| `{name}` | {kind} | {} |\n", said[0].help));
+        }
+    }
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../docs/reference/metrics-own.md");
+    if std::env::var_os("STEAD_BLESS").is_some() {
+        std::fs::write(path, &page).unwrap();
+    }
+    let kept = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(kept == page, "docs/reference/metrics-own.md differs: run the test with STEAD_BLESS=1");
+}
+
+const HEAD: &str = "# Metrics without set-up
+
+Stead writes these every 15 seconds. The page is written by the tests of `vitals`.
+
+- **The host**, `job=\"node\"`, `instance` the host's name, under the names of Prometheus' node_exporter:
+  `node_cpu_seconds_total`, `node_memory_…_bytes`, `node_load1`, `node_disk_…`, `node_network_…`,
+  `node_filesystem_…`, `node_pressure_…_seconds_total`, `node_vmstat_…`, `node_filefd_…`, `node_uname_info`. What
+  the kernel does not tell is not there. File systems of other machines are not asked.
+- **Replicas**, `stead_replica_…`, with `tenant`, `environment`, `service`, `release`, `replica`. Disk is there where
+  Stead may look into the processes. Replicas share the host's network: what they send by themselves is not told
+  apart, what goes through the gateway is.
+- **The gateway**, `stead_gateway_…`, the same labels and `route` and `caller`; `code` is the class of the status.
+  Durations are in microseconds, because the gateway's buckets are powers of two of these: so each count is exact.
+- **Stead**, `job=\"stead\"`: `process_…` and what its parts count.
+
+A series that ends gets a staleness marker at the next round.
+
+| metric | kind | |
+|---|---|---|
+";
 
 #[tokio::test]
 async fn a_round_that_fails_is_counted_and_totals_lose_nothing() {
