@@ -219,7 +219,8 @@ pub(crate) fn is_classic_name(name: &str, colons: bool) -> bool {
     !name.is_empty() && name.bytes().all(fits) && !name.as_bytes()[0].is_ascii_digit()
 }
 
-fn write_quoted(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+/// In double quotes, with what ends or breaks them escaped.
+pub(crate) fn write_quoted(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
     f.write_str("\"")?;
     for letter in text.chars() {
         match letter {

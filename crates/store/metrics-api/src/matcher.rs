@@ -98,10 +98,12 @@ impl Eq for Matcher {}
 impl fmt::Display for Matcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if crate::labels::is_classic_name(&self.name, false) {
-            write!(f, "{}{}{:?}", self.name, self.op, self.value)
+            f.write_str(&self.name)?;
         } else {
-            write!(f, "{:?}{}{:?}", self.name, self.op, self.value)
+            crate::labels::write_quoted(f, &self.name)?;
         }
+        write!(f, "{}", self.op)?;
+        crate::labels::write_quoted(f, &self.value)
     }
 }
 

@@ -1,7 +1,5 @@
 //! Histograms as scripts write them: `{{schema:0 sum:5 count:4 buckets:[1 2 1] offset:-1}}`.
 
-use std::collections::BTreeMap;
-
 use metrics_api::{CounterReset, Histogram, Span};
 
 use super::series::Scanner;
@@ -99,77 +97,14 @@ fn counter_reset(scanner: &mut Scanner<'_>) -> Result<CounterReset, String> {
     Err(format!("unknown counter_reset_hint before {:?}", scanner.text))
 }
 
-/// `base` and `step` added, or `step` taken from `base`, for series that grow by a histogram. Kept to
-/// what scripts write; the evaluator has its own for whatever is stored.
+/// `base` and `step` added, or `step` taken from `base`, for series that grow by a histogram.
 pub(super) fn combine(base: &Histogram, step: &Histogram, subtract: bool) -> Result<Histogram, String> {
     if base.schema > step.schema {
         let (from, to) = (step.schema, base.schema);
         return Err(format!("error combining histograms: cannot merge from schema {from} to {to}"));
     }
-    if base.custom_values != step.custom_values || base.uses_custom_buckets() != step.uses_custom_buckets() {
-        return Err("histograms of a series have to have the same boundaries".to_owned());
+    match crate::histogram::combine(base, step, subtract) {
+        Ok((sum, _)) => Ok(sum),
+        Err(_) => Err("exponential and custom buckets do not add up".to_owned()),
     }
-    if base.zero_threshold != step.zero_threshold && step.zero_count != 0.0 {
-        return Err("histograms of a series have to have the same zero bucket".to_owned());
-    }
-    let sign = if subtract { -1.0 } else { 1.0 };
-    let mut sum = base.clone();
-    sum.counter_reset = meet(base.counter_reset, step.counter_reset);
-    sum.sum += sign * step.sum;
-    sum.count += sign * step.count;
-    sum.zero_count += sign * step.zero_count;
-    let coarser = u32::from(step.schema.abs_diff(base.schema));
-    let side = |spans: [&[Span]; 2], buckets: [&[f64]; 2]| {
-        let mut side = BTreeMap::new();
-        for (index, count) in each(spans[0], buckets[0]) {
-            *side.entry(index).or_insert(0.0) += count;
-        }
-        for (index, count) in each(spans[1], buckets[1]) {
-            // Bucket i of a finer schema is in bucket ceil(i / 2^steps) of a coarser one.
-            let index = ((index - 1) >> coarser.min(31)) + 1;
-            *side.entry(index).or_insert(0.0) += sign * count;
-        }
-        dense(&side)
-    };
-    (sum.positive_spans, sum.positive_buckets) =
-        side([&base.positive_spans, &step.positive_spans], [&base.positive_buckets, &step.positive_buckets]);
-    (sum.negative_spans, sum.negative_buckets) =
-        side([&base.negative_spans, &step.negative_spans], [&base.negative_buckets, &step.negative_buckets]);
-    Ok(sum)
-}
-
-/// What is known of a reset after two histograms meet: a gauge stays one, what differs is unknown.
-fn meet(left: CounterReset, right: CounterReset) -> CounterReset {
-    if left == right {
-        left
-    } else if left == CounterReset::Gauge || right == CounterReset::Gauge {
-        CounterReset::Gauge
-    } else {
-        CounterReset::Unknown
-    }
-}
-
-/// Buckets with their indexes.
-fn each<'a>(spans: &'a [Span], buckets: &'a [f64]) -> impl Iterator<Item = (i32, f64)> + 'a {
-    let mut next = 0;
-    let indexes = spans.iter().flat_map(move |span| {
-        let start = next + span.offset;
-        next = start + i32::try_from(span.length).unwrap_or(i32::MAX);
-        start..next
-    });
-    indexes.zip(buckets.iter().copied())
-}
-
-/// Spans and counts; gaps between buckets become spans of their own.
-fn dense(side: &BTreeMap<i32, f64>) -> (Vec<Span>, Vec<f64>) {
-    let mut spans: Vec<Span> = Vec::new();
-    let mut end = 0;
-    for &index in side.keys() {
-        match spans.last_mut() {
-            Some(span) if end == index => span.length += 1,
-            _ => spans.push(Span { offset: index - end, length: 1 }),
-        }
-        end = index + 1;
-    }
-    (spans, side.values().copied().collect())
 }
