@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release -p promql --features conformance --example shapes [SERIES [STEPS]]`
 
+#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program of measurement")]
+
 use std::{sync::Arc, time::Instant};
 
 use base::Tenant;
