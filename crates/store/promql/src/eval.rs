@@ -33,6 +33,7 @@ mod call;
 mod date;
 mod info;
 mod labels;
+mod leaf;
 mod node;
 mod over_time;
 mod pairs;

@@ -1,6 +1,9 @@
 //! Operators between vectors and scalars.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use metrics_api::{CounterReset, Histogram, Labels, LabelsBuilder, METRIC_NAME};
 
@@ -111,6 +114,9 @@ impl Evaluator {
             by_pair: HashMap::new(),
             by_labels: HashMap::new(),
         };
+        if let Some(pairs) = pairing.lasting_pairs(many_signatures, one_signatures, count) {
+            return pairing.stream_rows(pairs, sink);
+        }
         pairing.run(many_signatures, one_signatures, count)?;
         give(pairing.out, sink)
     }
@@ -319,7 +325,83 @@ struct Pairing<'a> {
     by_labels: HashMap<Labels, usize>,
 }
 
+/// A series of many, one of one, and the labels of their result.
+type LastingPair = (usize, usize, Labels);
+
 impl Pairing<'_> {
+    /// The pairs, when they are the same at every step: each signature stands once on the side of
+    /// one, each result comes of one pair, and nothing is filled in.
+    fn lasting_pairs(&self, many: &[usize], one: &[usize], count: usize) -> Option<Vec<LastingPair>> {
+        if self.matching.fill_left.is_some() || self.matching.fill_right.is_some() {
+            return None;
+        }
+        let mut found: Vec<Option<usize>> = vec![None; count];
+        for (index, signature) in one.iter().enumerate() {
+            if found[*signature].replace(index).is_some() {
+                return None;
+            }
+        }
+        let one_to_one = self.matching.cardinality == Cardinality::OneToOne;
+        let mut taken = vec![false; count];
+        let mut results = HashSet::with_capacity(many.len());
+        let mut pairs = Vec::with_capacity(many.len());
+        for (index, signature) in many.iter().enumerate() {
+            let Some(one) = found[*signature] else { continue };
+            if one_to_one && std::mem::replace(&mut taken[*signature], true) {
+                return None;
+            }
+            let labels = self.result_labels(&self.many[index].labels, &self.one[one].labels);
+            if !results.insert(labels.clone()) {
+                return None;
+            }
+            pairs.push((index, one, labels));
+        }
+        Some(pairs)
+    }
+
+    /// Hands on the rows of pairs one after the other.
+    fn stream_rows(&self, pairs: Vec<LastingPair>, sink: &mut Sink<'_>) -> Result<()> {
+        let swapped = self.matching.cardinality == Cardinality::OneToMany;
+        let (op, return_bool) = (self.binary.op, self.binary.return_bool);
+        let plain = !matches!(op, BinaryOp::TrimUpper | BinaryOp::TrimLower);
+        let mut row = Row::default();
+        for (many, one, labels) in pairs {
+            self.evaluator.budget.check()?;
+            row.reset(self.steps.count);
+            let (many, one) = (&self.many[many], &self.one[one]);
+            let (left, right) = if swapped { (&one.row, &many.row) } else { (&many.row, &one.row) };
+            if plain && !left.has_histograms() && !right.has_histograms() {
+                for ((into, left), right) in row.floats.iter_mut().zip(&left.floats).zip(&right.floats) {
+                    if !is_absent(*left) && !is_absent(*right) {
+                        let (value, keep) = float_binop(op, *left, *right);
+                        if return_bool {
+                            *into = f64::from(u8::from(keep));
+                        } else if keep {
+                            *into = value;
+                        }
+                    }
+                }
+            } else {
+                for at in 0..self.steps.count {
+                    let (Some(left), Some(right)) = (Element::of(left.get(at)), Element::of(right.get(at)))
+                    else {
+                        continue;
+                    };
+                    match self.evaluator.element_binop(self.binary, &left, &right) {
+                        Some((_, keep)) if return_bool => row.floats[at] = f64::from(u8::from(keep)),
+                        Some((Element::Float(value), true)) => row.floats[at] = value,
+                        Some((Element::Histogram(histogram), true)) => row.set_histogram(at, histogram),
+                        _ => {}
+                    }
+                }
+            }
+            if !row.is_empty() {
+                sink(&labels, return_bool || many.drop_name, &mut row)?;
+            }
+        }
+        Ok(())
+    }
+
     fn run(&mut self, many_signatures: &[usize], one_signatures: &[usize], count: usize) -> Result<()> {
         let one_to_one = self.matching.cardinality == Cardinality::OneToOne;
         // As upstream has it, the left filling is for the side of many also when that is the right.

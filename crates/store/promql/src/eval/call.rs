@@ -1,17 +1,19 @@
 //! Calls of functions.
 
-use metrics_api::Samples;
+use metrics_api::{Labels, Samples, SeriesReader};
 
 use crate::{
-    ast::{Call, Expr, Extended, ValueType},
+    ast::{Call, Expr, Extended, Place, ValueType},
     eval::{
         Error, Result,
         annotation::{Annotations, Note},
+        leaf::Buffers,
         node::Evaluator,
         over_time::{Context, Out, RangeFunction, looks_like_counter},
         range::Windows,
         rate::rate_row,
         row::{Row, Scalars, Sink, Steps, absent, is_absent},
+        selector::{drop_stale, mark_resets},
     },
 };
 
@@ -50,52 +52,90 @@ impl Evaluator {
             scalars.push(self.scalars(arg, steps)?);
         }
         check_arguments(call, function, &call.args[at], &scalars, steps)?;
-        let place = call.args[at].place();
-        let counter = matches!(function, RangeFunction::Rate(kind) if kind.counter);
-        let (mut row, mut scratch, mut resets) = (Row::default(), Vec::new(), Vec::new());
-        let mut annotations = Annotations::default();
-        self.stream_ranges(&call.args[at], steps, &mut |labels, drop_name, samples, windows| {
-            row.reset(steps.count);
-            let mut context = Context {
-                annotations: &mut annotations,
-                place,
-                name: "",
-                scalars: [0.0; 2],
-                extended: windows.extended,
-                scratch: &mut scratch,
+        let row_of = OverTime {
+            function,
+            scalars,
+            place: call.args[at].place(),
+            type_labels: self.options.type_and_unit_labels,
+        };
+        let keeps_name = function.keeps_name();
+        if let Expr::Matrix(matrix) = call.args[at].unwrapped() {
+            let windows = self.matrix_windows(matrix, steps)?;
+            let range = windows.time_range();
+            let statistics = self.statistics.contains(&matrix.selector.place);
+            let work = |reader: &mut dyn SeriesReader, buffers: &mut Buffers, row: &mut Row| {
+                let mut samples = std::mem::take(&mut buffers.samples);
+                samples.clear();
+                reader.read(range, &mut samples)?;
+                if statistics {
+                    mark_resets(&mut samples);
+                }
+                drop_stale(&mut samples);
+                row_of.compute(reader.labels(), &samples, &windows, buffers, row);
+                buffers.samples = samples;
+                Ok(())
             };
-            if !samples.histograms.is_empty() || windows.extended.is_some() {
-                context.name = labels.metric_name();
-            }
-            match function {
-                RangeFunction::Rate(kind) if is_plain(samples, windows) => {
-                    rate_row(samples, windows, kind, &mut resets, &mut row);
-                }
-                RangeFunction::Min | RangeFunction::Max if is_plain(samples, windows) => {
-                    extreme_row(samples, windows, function == RangeFunction::Max, &mut row);
-                }
-                _ => apply(function, samples, windows, &scalars, &mut context, &mut row),
-            }
-            if row.is_empty() {
-                return Ok(());
-            }
-            if counter && row.floats.iter().any(|value| !is_absent(*value)) {
-                self.note_counter(labels, place, &mut annotations);
-            }
-            sink(labels, drop_name || !function.keeps_name(), &mut row)
+            return self.each_row(matrix.selector.place, steps.count, !keeps_name, &work, sink);
+        }
+        let (mut row, mut buffers) = (Row::default(), Buffers::default());
+        self.stream_ranges(&call.args[at], steps, &mut |labels, drop_name, samples, windows| {
+            row_of.compute(labels, samples, windows, &mut buffers, &mut row);
+            if row.is_empty() { Ok(()) } else { sink(labels, drop_name || !keeps_name, &mut row) }
         })?;
-        self.annotations.borrow_mut().merge(annotations);
+        self.annotations.borrow_mut().merge(buffers.annotations);
         Ok(())
     }
+}
 
-    fn note_counter(
+/// A function of range vectors with its arguments, without what only one thread may use.
+struct OverTime {
+    function: RangeFunction,
+    scalars: Vec<Scalars>,
+    /// Of the range vector.
+    place: Place,
+    type_labels: bool,
+}
+
+impl OverTime {
+    fn compute(
         &self,
-        labels: &metrics_api::Labels,
-        place: crate::ast::Place,
-        annotations: &mut Annotations,
+        labels: &Labels,
+        samples: &Samples,
+        windows: &Windows,
+        buffers: &mut Buffers,
+        row: &mut Row,
     ) {
-        let name = labels.metric_name();
-        if self.options.type_and_unit_labels {
+        row.reset(windows.steps.count);
+        let Buffers { scratch, resets, annotations, .. } = buffers;
+        match self.function {
+            RangeFunction::Rate(kind) if is_plain(samples, windows) => {
+                rate_row(samples, windows, kind, resets, row);
+            }
+            RangeFunction::Min | RangeFunction::Max if is_plain(samples, windows) => {
+                extreme_row(samples, windows, self.function == RangeFunction::Max, row);
+            }
+            function => {
+                let named = !is_plain(samples, windows);
+                let mut context = Context {
+                    annotations,
+                    place: self.place,
+                    name: if named { labels.metric_name() } else { "" },
+                    scalars: [0.0; 2],
+                    extended: windows.extended,
+                    scratch,
+                };
+                apply(function, samples, windows, &self.scalars, &mut context, row);
+            }
+        }
+        let counter = matches!(self.function, RangeFunction::Rate(kind) if kind.counter);
+        if counter && row.floats.iter().any(|value| !is_absent(*value)) {
+            self.note_counter(labels, annotations);
+        }
+    }
+
+    fn note_counter(&self, labels: &Labels, annotations: &mut Annotations) {
+        let (name, place) = (labels.metric_name(), self.place);
+        if self.type_labels {
             let kind = labels.get("__type__");
             if !name.is_empty() && kind != "counter" && kind != "histogram" {
                 annotations.add(Note::PossibleNonCounterLabel(name, kind), place);

@@ -35,6 +35,12 @@ impl Windows {
         self.at.unwrap_or_else(|| self.steps.time(step)) - self.offset_ms
     }
 
+    /// All that the windows reach.
+    pub fn time_range(&self) -> TimeRange {
+        let first = self.end(0) - self.range_ms - self.before_ms + 1;
+        TimeRange::new(first, self.end(self.steps.count - 1) + self.after_ms)
+    }
+
     /// Calls `each` with every step that has samples.
     pub fn walk<'s>(&self, samples: &'s Samples, mut each: impl FnMut(usize, Window<'s>)) {
         let (times, h_times) = (samples.float_times.as_slice(), samples.histogram_times.as_slice());
@@ -102,10 +108,11 @@ impl Evaluator {
         }
     }
 
-    fn matrix_ranges(&self, matrix: &MatrixSelector, steps: &Steps, sink: &mut RangeSink<'_>) -> Result<()> {
+    /// The windows of a selector.
+    pub fn matrix_windows(&self, matrix: &MatrixSelector, steps: &Steps) -> Result<Windows> {
         let selector = &matrix.selector;
         let lookback = self.frame.lookback_ms;
-        let windows = Windows {
+        Ok(Windows {
             steps: *steps,
             at: self.frame.at(selector.at),
             offset_ms: self.frame.offset_ms(selector.offset.as_ref(), &self.text)?,
@@ -113,9 +120,13 @@ impl Evaluator {
             before_ms: if selector.extended.is_some() { lookback } else { 0 },
             after_ms: if selector.extended == Some(Extended::Smoothed) { lookback } else { 0 },
             extended: selector.extended,
-        };
-        let first = windows.end(0) - windows.range_ms - windows.before_ms + 1;
-        let range = TimeRange::new(first, windows.end(steps.count - 1) + windows.after_ms);
+        })
+    }
+
+    fn matrix_ranges(&self, matrix: &MatrixSelector, steps: &Steps, sink: &mut RangeSink<'_>) -> Result<()> {
+        let selector = &matrix.selector;
+        let windows = self.matrix_windows(matrix, steps)?;
+        let range = windows.time_range();
         let mut samples = Samples::default();
         let statistics = self.statistics.contains(&selector.place);
         self.each_series(selector, &mut |reader| {

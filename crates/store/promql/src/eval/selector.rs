@@ -9,6 +9,7 @@ use crate::{
     eval::{
         Result,
         annotation::Note,
+        leaf::Buffers,
         node::Evaluator,
         range_histogram::interpolate,
         row::{Row, Sink, Steps},
@@ -56,24 +57,36 @@ impl Evaluator {
         let after = if smoothed { look.lookback_ms } else { 0 };
         // Interpolation may take the sample exactly at the edge; plain windows are open on the left.
         let range = TimeRange::new(look.time(0) - look.lookback_ms + 1, look.time(steps.count - 1) + after);
-        let (mut samples, mut row) = (Samples::default(), Row::default());
         let statistics = self.statistics.contains(&selector.place);
-        self.each_series(selector, &mut |reader| {
-            samples.clear();
-            reader.read(range, &mut samples)?;
-            if statistics {
-                mark_resets(&mut samples);
-            }
-            row.reset(steps.count);
-            if smoothed {
+        if smoothed {
+            let (mut samples, mut row) = (Samples::default(), Row::default());
+            return self.each_series(selector, &mut |reader| {
+                samples.clear();
+                reader.read(range, &mut samples)?;
+                if statistics {
+                    mark_resets(&mut samples);
+                }
+                row.reset(steps.count);
                 self.smooth(&mut samples, &look, reader.labels().metric_name(), selector, &mut row);
-            } else if samples.histograms.is_empty() {
-                latest_floats(&samples, &look, &mut row);
-            } else {
-                latest(&samples, &look, &mut row);
+                if row.is_empty() { Ok(()) } else { sink(reader.labels(), false, &mut row) }
+            });
+        }
+        let work = |reader: &mut dyn SeriesReader, buffers: &mut Buffers, row: &mut Row| {
+            let samples = &mut buffers.samples;
+            samples.clear();
+            reader.read(range, samples)?;
+            if statistics {
+                mark_resets(samples);
             }
-            if row.is_empty() { Ok(()) } else { sink(reader.labels(), false, &mut row) }
-        })
+            row.reset(look.steps.count);
+            if samples.histograms.is_empty() {
+                latest_floats(samples, &look, row);
+            } else {
+                latest(samples, &look, row);
+            }
+            Ok(())
+        };
+        self.each_row(selector.place, steps.count, false, &work, sink)
     }
 
     /// Calls `each` with the readers of a selector in turn.
