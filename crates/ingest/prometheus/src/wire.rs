@@ -145,6 +145,12 @@ impl<'a> Reader<'a> {
     /// The bytes end within the number, or it has more than ten bytes.
     #[inline]
     pub fn varint(&mut self) -> Result<u64, WireError> {
+        if let Some((&byte, rest)) = self.rest.split_first()
+            && byte < 0x80
+        {
+            self.rest = rest;
+            return Ok(u64::from(byte));
+        }
         let mut number = 0u64;
         for (at, &byte) in self.rest.iter().take(10).enumerate() {
             number |= u64::from(byte & 0x7f) << (7 * at);

@@ -377,7 +377,9 @@ impl Append<'_> {
         if !labels.contains_key(METRIC_NAME) {
             return Err("a series has no name after relabelling".into());
         }
-        Ok(Some(Labels::from_pairs(labels)))
+        let labels = Labels::from_pairs(labels);
+        self.check_limits(&labels)?;
+        Ok(Some(labels))
     }
 
     fn check_limits(&self, labels: &Labels) -> Result<(), Why> {
@@ -435,9 +437,10 @@ impl Sink for Append<'_> {
             return Ok(());
         }
         self.cache.metadata.insert(metric.to_owned(), now.clone());
-        match self.out.batch.metadata.iter_mut().find(|(name, _)| name == metric) {
-            Some((_, kept)) => *kept = now,
-            None => self.out.batch.metadata.push((metric.to_owned(), now)),
+        // What is said of one metric stands together.
+        match self.out.batch.metadata.last_mut() {
+            Some((name, kept)) if name == metric => *kept = now,
+            _ => self.out.batch.metadata.push((metric.to_owned(), now)),
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use base64::Engine as _;
@@ -19,11 +20,16 @@ use tasks::{Kind, Tasks};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
+    time::Instant,
 };
 
 use super::{BODIES_BYTES_MAX, BODY_BYTES_MAX, REDIRECTS_MAX, tls};
-use crate::config::{Auth, HttpClient, SecretSource};
+use crate::config::{Auth, HttpClient, SecretSource, Tls};
 
+/// A body from this size on is unpacked away from the threads that serve.
+const UNZIP_INLINE_BYTES_MAX: usize = 8 << 10;
+/// How long certificates are believed before their files are read again.
+const TLS_KEPT: Duration = Duration::from_secs(60);
 /// Bytes of one secret's file.
 const SECRET_BYTES_MAX: u64 = 64 << 10;
 
@@ -67,6 +73,7 @@ pub(super) struct Client {
     tasks: Tasks,
     held: Arc<Held>,
     kept: Option<(String, http1::SendRequest<Empty<Bytes>>)>,
+    tls: Option<(Tls, Instant, Arc<rustls::ClientConfig>)>,
 }
 
 /// What came.
@@ -87,7 +94,7 @@ pub(super) struct Ask {
 
 impl Client {
     pub(super) fn new(tasks: Tasks, held: Arc<Held>) -> Self {
-        Self { tasks, held, kept: None }
+        Self { tasks, held, kept: None, tls: None }
     }
 
     /// Dropping the future drops the connection.
@@ -155,7 +162,7 @@ impl Client {
     }
 
     async fn connect(
-        &self,
+        &mut self,
         uri: &Uri,
         http: &HttpClient,
     ) -> Result<http1::SendRequest<Empty<Bytes>>, String> {
@@ -168,11 +175,25 @@ impl Client {
         if !https {
             return self.handshake(stream).await;
         }
-        let config = tls::client(&http.tls)?;
+        let config = self.tls(&http.tls).await?;
         let name = http.tls.server_name.clone().unwrap_or_else(|| host.to_owned());
         let name = ServerName::try_from(name).map_err(|error| error.to_string())?;
         let stream = tokio_rustls::TlsConnector::from(config).connect(name, stream).await;
         self.handshake(stream.map_err(|error| format!("TLS: {error}"))?).await
+    }
+
+    async fn tls(&mut self, wanted: &Tls) -> Result<Arc<rustls::ClientConfig>, String> {
+        if let Some((tls, since, config)) = &self.tls
+            && tls == wanted
+            && since.elapsed() < TLS_KEPT
+        {
+            return Ok(Arc::clone(config));
+        }
+        let of_task = wanted.clone();
+        let config = self.tasks.blocking("scrape.tls", move || tls::client(&of_task)).await;
+        let config = config.map_err(|error| error.to_string())??;
+        self.tls = Some((wanted.clone(), Instant::now(), Arc::clone(&config)));
+        Ok(config)
     }
 
     async fn handshake<S>(&self, stream: S) -> Result<http1::SendRequest<Empty<Bytes>>, String>
@@ -198,6 +219,7 @@ impl Client {
         let text = |name| {
             head.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).map(str::to_owned)
         };
+        let content_type = text(header::CONTENT_TYPE);
         let mut share = Share { held: Arc::clone(&self.held), bytes: 0 };
         let mut bytes = BytesMut::new();
         while let Some(frame) = incoming.frame().await {
@@ -213,10 +235,17 @@ impl Client {
         }
         let bytes = match text(header::CONTENT_ENCODING).as_deref() {
             None | Some("" | "identity") => bytes.freeze(),
-            Some("gzip") => unzip(&bytes, limit, &mut share)?,
+            Some("gzip") if bytes.len() < UNZIP_INLINE_BYTES_MAX => unzip(&bytes, limit, &mut share)?,
+            Some("gzip") => {
+                let work = move || unzip(&bytes, limit, &mut share).map(|unzipped| (unzipped, share));
+                let done =
+                    self.tasks.blocking("scrape.unzip", work).await.map_err(|error| error.to_string())?;
+                let (unzipped, share) = done?;
+                return Ok(Fetched { body: Body { bytes: unzipped, _share: share }, content_type });
+            }
             Some(other) => return Err(format!("the answer is encoded with `{other}`")),
         };
-        Ok(Fetched { body: Body { bytes, _share: share }, content_type: text(header::CONTENT_TYPE) })
+        Ok(Fetched { body: Body { bytes, _share: share }, content_type })
     }
 }
 

@@ -1,6 +1,9 @@
 //! One job: watches its discoveries and keeps one task for each of its targets.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+};
 
 use futures_util::future::join_all;
 use tasks::{Kind, Shutdown};
@@ -59,6 +62,8 @@ pub(super) async fn run(
                 () = removed.cancelled() => return watched.end(),
                 changed = jobs.changed() => match changed {
                     Ok(()) => break,
+                    // Whoever removes a job drops its sender as well, and either may be seen first.
+                    Err(_) if removed.is_cancelled() => return watched.end(),
                     Err(_) => return,
                 },
                 Some((at, groups)) = updates.recv() => watched.update(at, groups),
@@ -146,6 +151,7 @@ impl Watched {
                 target.interval == running.target.interval && target.timeout == running.target.timeout
             });
             if !stays {
+                running.replaced.store(wanted.contains_key(hash), Ordering::Relaxed);
                 running.removed.cancel();
             }
             stays

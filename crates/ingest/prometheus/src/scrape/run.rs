@@ -1,7 +1,10 @@
 //! The life of one target: scrape at its times, write, end its series when it goes.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -55,6 +58,8 @@ pub(super) struct Last {
 pub(super) struct Running {
     pub(super) target: Target,
     pub(super) removed: CancellationToken,
+    /// Another takes its place, at other times: its series go on.
+    pub(super) replaced: AtomicBool,
     last: Mutex<Last>,
     /// Here while no scrape uses them, so that a task that begins afresh finds them.
     cache: Mutex<Cache>,
@@ -62,8 +67,8 @@ pub(super) struct Running {
 
 impl Running {
     pub(super) fn new(target: Target) -> Arc<Self> {
-        let (last, cache) = (Mutex::default(), Mutex::default());
-        Arc::new(Self { target, removed: CancellationToken::new(), last, cache })
+        let (last, cache, replaced) = (Mutex::default(), Mutex::default(), AtomicBool::new(false));
+        Arc::new(Self { target, removed: CancellationToken::new(), replaced, last, cache })
     }
 
     pub(super) fn last(&self) -> Last {
@@ -217,6 +222,9 @@ fn report(batch: &mut WriteBatch, target: &Labels, at_ms: i64, values: [f64; 5])
 }
 
 async fn end(running: &Running, shared: &Arc<Shared>) {
+    if running.replaced.load(Ordering::Relaxed) {
+        return;
+    }
     let now_ms = shared.options.clock.now().millis();
     let mut batch = running.cache().end_all(now_ms);
     if running.last().at.is_some() {

@@ -14,10 +14,10 @@ use tokio::sync::watch;
 use crate::server::{Page, Recorder, Server};
 
 pub struct Bed {
-    server: Server,
+    pub server: Server,
     pub store: Arc<Recorder>,
-    stats: Arc<Stats>,
-    scraper: Scraper,
+    pub stats: Arc<Stats>,
+    pub scraper: Scraper,
 }
 
 impl Bed {
@@ -50,13 +50,13 @@ impl Bed {
 
     pub fn apply_jobs(&self, jobs: &str) {
         let text =
-            format!("global: {{scrape_interval: 40ms, scrape_timeout: 40ms}}\nscrape_configs:\n{jobs}\n");
+            format!("global: {{scrape_interval: 250ms, scrape_timeout: 250ms}}\nscrape_configs:\n{jobs}\n");
         let config = parse(Path::new("/prometheus.yml"), text).unwrap_or_else(|error| panic!("{error}"));
         self.scraper.apply(&config).unwrap();
     }
 
     /// The one target, once its last error has these words.
-    async fn until_error(&self, words: &str) -> Targets {
+    pub async fn until_error(&self, words: &str) -> Targets {
         let holds = |_: &Recorder| {
             let targets = self.scraper.targets();
             targets.active.iter().any(|target| target.last_error.contains(words))
@@ -98,7 +98,7 @@ async fn samples_get_the_labels_of_their_target_and_a_report() {
     assert_eq!(shown["activeTargets"][0]["discoveredLabels"]["__address__"], bed.server.address);
     let asked = bed.server.asked("/metrics");
     assert!(asked.contains("application/openmetrics-text;version=1.0.0;escaping=allow-utf-8"), "{asked}");
-    assert!(asked.contains("x-prometheus-scrape-timeout-seconds: 0.04"), "{asked}");
+    assert!(asked.contains("x-prometheus-scrape-timeout-seconds: 0.25"), "{asked}");
 }
 
 #[tokio::test]

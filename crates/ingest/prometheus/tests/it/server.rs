@@ -153,6 +153,15 @@ impl Recorder {
         }
     }
 
+    /// Waits for what comes without anything being written.
+    pub async fn until_quietly(&self, what: &str, holds: impl Fn() -> bool) {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+        while !holds() {
+            assert!(tokio::time::Instant::now() < deadline, "{what} did not come");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     pub async fn until_value(&self, series: &str, value: &str) {
         self.until(&format!("{series} {value}"), |all| all.values(series).iter().any(|one| one == value))
             .await;
