@@ -112,8 +112,11 @@ async fn take(receiver: &Receiver, form: Form, request: Request) -> Result<Taken
     let packed = body::read(body, limits.body_bytes_max, &mut held).await?;
     let mut message = body::unpack(encoding, packed, limits.message_bytes_max, &mut held).await?;
     if form == Form::Json {
-        held.grow(message.len())?;
-        message = json::to_protobuf(&message).map_err(|error| Error::Malformed { why: error.to_string() })?;
+        let limit = json::bytes_max(&message, limits.message_bytes_max);
+        held.grow(limit)?;
+        let rewritten =
+            receiver.tasks.blocking("otlp json", move || json::to_protobuf(&message, limit)).await;
+        message = rewritten.map_err(|error| Error::Unavailable { why: error.to_string() })??;
     }
     receiver.receive(&ctx.scope.tenant, &stamp, &message).await
 }

@@ -7,17 +7,33 @@
 use std::fmt;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use crate::wire::{begin_message, end_message, put_bytes, put_key, put_varint};
+use crate::{
+    Error,
+    wire::{begin_message, end_message, put_bytes, put_key, put_varint},
+};
 
-/// The binary form of `json`, an `ExportMetricsServiceRequest`.
-pub(crate) fn to_protobuf(json: &[u8]) -> Result<Vec<u8>, serde_json::Error> {
-    let mut out = Vec::with_capacity(json.len() / 2);
+/// What the binary form may be larger by: `0,` in a list becomes nine bytes.
+const GROWTH_MAX: usize = 5;
+
+/// Bytes that the binary form of `json` may take, when it may take `limit` at most.
+pub(crate) fn bytes_max(json: &[u8], limit: usize) -> usize {
+    json.len().saturating_mul(GROWTH_MAX).min(limit)
+}
+
+/// The binary form of `json`, an `ExportMetricsServiceRequest`, in at most `limit` bytes.
+pub(crate) fn to_protobuf(json: &[u8], limit: usize) -> Result<Vec<u8>, Error> {
+    let mut out = Vec::with_capacity(json.len().min(limit));
     let mut deserializer = serde_json::Deserializer::from_slice(json);
-    MessageSeed { message: &REQUEST, out: &mut out }.deserialize(&mut deserializer)?;
-    deserializer.end()?;
-    Ok(out)
+    let read = MessageSeed { message: &REQUEST, out: &mut out, limit }
+        .deserialize(&mut deserializer)
+        .and_then(|()| deserializer.end());
+    match read {
+        _ if out.len() > limit => Err(Error::TooLarge { what: "in binary form", limit }),
+        Ok(()) => Ok(out),
+        Err(error) => Err(Error::Malformed { why: error.to_string() }),
+    }
 }
 
 type Field = (&'static str, u32, Kind);
@@ -174,6 +190,7 @@ static MAP: Message = Message { fields: &[("values", 1, Many(&KEY_VALUE))] };
 struct MessageSeed<'o> {
     message: &'static Message,
     out: &'o mut Vec<u8>,
+    limit: usize,
 }
 
 impl<'de> DeserializeSeed<'de> for MessageSeed<'_> {
@@ -194,7 +211,7 @@ impl<'de> Visitor<'de> for MessageSeed<'_> {
         while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
             match self.message.fields.iter().find(|field| field.0 == key) {
                 Some(&(_, number, kind)) => {
-                    map.next_value_seed(FieldSeed { number, kind, out: &mut *self.out })?;
+                    map.next_value_seed(FieldSeed { number, kind, out: &mut *self.out, limit: self.limit })?;
                 }
                 None => {
                     map.next_value::<IgnoredAny>()?;
@@ -209,17 +226,21 @@ struct FieldSeed<'o> {
     number: u32,
     kind: Kind,
     out: &'o mut Vec<u8>,
+    limit: usize,
 }
 
 impl<'de> DeserializeSeed<'de> for FieldSeed<'_> {
     type Value = ();
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        if self.out.len() > self.limit {
+            return Err(de::Error::custom("too large"));
+        }
         from.deserialize_any(self)
     }
 }
 
 impl FieldSeed<'_> {
-    fn integer<E: Error>(self, value: i128) -> Result<(), E> {
+    fn integer<E: de::Error>(self, value: i128) -> Result<(), E> {
         let range = || E::custom(format_args!("{value} is out of range"));
         let wide = || u64::try_from(value).or_else(|_| i64::try_from(value).map(|value| value as u64));
         match self.kind {
@@ -244,7 +265,7 @@ impl FieldSeed<'_> {
         self.out.extend_from_slice(&bits.to_le_bytes());
     }
 
-    fn double<E: Error>(self, value: f64) -> Result<(), E> {
+    fn double<E: de::Error>(self, value: f64) -> Result<(), E> {
         match self.kind {
             Double | Doubles => self.fixed64(value.to_bits()),
             _ if value.fract() == 0.0 && value.abs() < 1e18 => return self.integer(value as i128),
@@ -267,11 +288,11 @@ impl<'de> Visitor<'de> for FieldSeed<'_> {
         })
     }
 
-    fn visit_unit<E: Error>(self) -> Result<(), E> {
+    fn visit_unit<E: de::Error>(self) -> Result<(), E> {
         Ok(())
     }
 
-    fn visit_bool<E: Error>(self, value: bool) -> Result<(), E> {
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<(), E> {
         if !matches!(self.kind, Bool) {
             return Err(E::custom("true or false stands where it may not"));
         }
@@ -280,17 +301,17 @@ impl<'de> Visitor<'de> for FieldSeed<'_> {
         Ok(())
     }
 
-    fn visit_u64<E: Error>(self, value: u64) -> Result<(), E> {
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<(), E> {
         self.integer(i128::from(value))
     }
-    fn visit_i64<E: Error>(self, value: i64) -> Result<(), E> {
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<(), E> {
         self.integer(i128::from(value))
     }
-    fn visit_f64<E: Error>(self, value: f64) -> Result<(), E> {
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<(), E> {
         self.double(value)
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<(), E> {
         match self.kind {
             Text => put_bytes(self.out, self.number, text.as_bytes()),
             Base64 => {
@@ -332,24 +353,29 @@ impl<'de> Visitor<'de> for FieldSeed<'_> {
         match self.kind {
             Many(message) => {
                 while list
-                    .next_element_seed(NestedSeed { number: self.number, message, out: &mut *self.out })?
+                    .next_element_seed(NestedSeed {
+                        number: self.number,
+                        message,
+                        out: &mut *self.out,
+                        limit: self.limit,
+                    })?
                     .is_some()
                 {}
             }
             Doubles | Fixed64s | Varints => {
-                let Self { number, kind, out } = self;
-                while list.next_element_seed(FieldSeed { number, kind, out: &mut *out })?.is_some() {}
+                let Self { number, kind, out, limit } = self;
+                while list.next_element_seed(FieldSeed { number, kind, out: &mut *out, limit })?.is_some() {}
             }
-            _ => return Err(A::Error::custom("a list stands where none may")),
+            _ => return Err(de::Error::custom("a list stands where none may")),
         }
         Ok(())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
         let One(message) = self.kind else {
-            return Err(A::Error::custom("an object stands where none may"));
+            return Err(de::Error::custom("an object stands where none may"));
         };
-        nested(self.number, message, self.out, map)
+        nested((self.number, message), self.out, self.limit, map)
     }
 }
 
@@ -358,6 +384,7 @@ struct NestedSeed<'o> {
     number: u32,
     message: &'static Message,
     out: &'o mut Vec<u8>,
+    limit: usize,
 }
 
 impl<'de> DeserializeSeed<'de> for NestedSeed<'_> {
@@ -373,18 +400,21 @@ impl<'de> Visitor<'de> for NestedSeed<'_> {
         f.write_str("an object")
     }
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
-        nested(self.number, self.message, self.out, map)
+        nested((self.number, self.message), self.out, self.limit, map)
     }
 }
 
 fn nested<'de, A: MapAccess<'de>>(
-    number: u32,
-    message: &'static Message,
+    (number, message): (u32, &'static Message),
     out: &mut Vec<u8>,
+    limit: usize,
     map: A,
 ) -> Result<(), A::Error> {
+    if out.len() > limit {
+        return Err(de::Error::custom("too large"));
+    }
     let start = begin_message(out, number);
-    MessageSeed { message, out: &mut *out }.visit_map(map)?;
+    MessageSeed { message, out: &mut *out, limit }.visit_map(map)?;
     end_message(out, start);
     Ok(())
 }
@@ -399,7 +429,7 @@ mod tests {
         let json =
             br#"{"resourceMetrics":[{"resource":{"attributes":[{"key":"a","value":{"intValue":"-1"}}]},
             "unknown":{"x":[1,2]},"scopeMetrics":null}]}"#;
-        let bytes = to_protobuf(json).unwrap();
+        let bytes = to_protobuf(json, 1_000).unwrap();
         let resource_metrics = Fields::of(&bytes).next_message(1).unwrap().unwrap();
         let resource = Fields::of(resource_metrics).next_message(1).unwrap().unwrap();
         let attribute = crate::any::Attribute::read(Fields::of(resource).next_message(1).unwrap().unwrap());
@@ -417,9 +447,24 @@ mod tests {
             ("[]", "an object"),
             (r#"{} x"#, "trailing"),
         ] {
-            let error = to_protobuf(json.as_bytes()).unwrap_err().to_string();
+            let error = to_protobuf(json.as_bytes(), 1_000).unwrap_err().to_string();
             assert!(error.contains(said) && error.contains("line"), "{json}: {error}");
         }
+    }
+
+    #[test]
+    fn the_binary_form_is_bounded_while_it_grows() {
+        let zeros = "0,".repeat(10_000);
+        let json = format!(
+            r#"{{"resourceMetrics":[{{"scopeMetrics":[{{"metrics":[{{"histogram":{{"dataPoints":[
+                {{"explicitBounds":[{zeros}0]}}]}}}}]}}]}}]}}"#
+        );
+        let whole = to_protobuf(json.as_bytes(), usize::MAX).unwrap();
+        assert!(whole.len() <= bytes_max(json.as_bytes(), usize::MAX), "{} of {}", whole.len(), json.len());
+        let got = to_protobuf(json.as_bytes(), 1_000);
+        assert_eq!(got, Err(Error::TooLarge { what: "in binary form", limit: 1_000 }));
+        let objects = format!(r#"{{"resourceMetrics":[{}{{}}]}}"#, "{},".repeat(10_000));
+        assert!(to_protobuf(objects.as_bytes(), 1_000).is_err());
     }
 
     #[test]
@@ -429,6 +474,6 @@ mod tests {
             r#"{"arrayValue":{"values":["#.repeat(100),
             "]}}".repeat(100)
         );
-        assert!(to_protobuf(deep.as_bytes()).unwrap_err().to_string().contains("recursion"));
+        assert!(to_protobuf(deep.as_bytes(), 100_000).unwrap_err().to_string().contains("recursion"));
     }
 }

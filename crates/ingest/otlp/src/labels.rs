@@ -14,6 +14,10 @@ use crate::{
 
 /// Attributes of one data point.
 pub const ATTRIBUTES_MAX: usize = 256;
+/// Bytes of all labels of one series.
+pub const LABEL_BYTES_MAX: usize = 32 << 10;
+/// Bytes of the labels of all series that one data point becomes.
+pub const POINT_BYTES_MAX: usize = 8 << 20;
 
 /// Who wins when two say the same name: the higher.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -167,6 +171,12 @@ impl LabelSet {
             }
         }
         self.pairs.truncate(kept);
+    }
+
+    /// Whether they fit on each of `rows` series.
+    pub(crate) fn fit(&self, rows: usize) -> bool {
+        let bytes: usize = self.iter().map(|pair| pair.0.len() + pair.1.len()).sum();
+        bytes <= LABEL_BYTES_MAX && bytes.saturating_mul(rows) <= POINT_BYTES_MAX
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {

@@ -34,6 +34,7 @@ use std::{sync::Arc, time::Duration};
 use base::{Clock, Tenant};
 use metrics_api::{Appended, Writer};
 use serde::{Deserialize, Serialize};
+use tasks::Tasks;
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -49,12 +50,12 @@ pub use crate::{
     fault::Error,
     grpc::{GRPC_PATHS, grpc},
     http::{HTTP_PATHS, router},
-    labels::ATTRIBUTES_MAX,
+    labels::{ATTRIBUTES_MAX, LABEL_BYTES_MAX, POINT_BYTES_MAX},
     names::Strategy,
     native::BUCKETS_MAX,
     points::EXEMPLARS_MAX,
     stats::{Count, Kind, Outcome, Reason as RefusedReason, Stats},
-    walk::TARGET_INFO_SAMPLES_MAX,
+    walk::{NAME_BYTES_MAX, TARGET_INFO_SAMPLES_MAX},
 };
 
 /// What `Retry-After` and gRPC's `RetryInfo` say.
@@ -146,6 +147,8 @@ pub struct Receiver {
     limits: Limits,
     writer: Arc<dyn Writer>,
     clock: Arc<dyn Clock>,
+    /// For what computes for long in one piece: JSON.
+    tasks: Tasks,
     deltas: Deltas,
     stats: Stats,
     requests: Semaphore,
@@ -159,12 +162,14 @@ impl Receiver {
         limits: Limits,
         writer: Arc<dyn Writer>,
         clock: Arc<dyn Clock>,
+        tasks: Tasks,
     ) -> Arc<Self> {
         Arc::new(Self {
             settings,
             limits,
             writer,
             clock,
+            tasks,
             deltas: Deltas::new(limits.deltas),
             stats: Stats::default(),
             requests: Semaphore::new(limits.requests_max),

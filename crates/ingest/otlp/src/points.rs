@@ -131,12 +131,31 @@ pub(crate) fn write(
     rows: &mut Rows,
 ) -> Result<Written> {
     let to = Target { context, metric, point, labels };
+    if !labels.fit(series(metric.kind, point, scratch)?) {
+        return Ok(Err((Reason::Attributes, "a data point has too many bytes of attributes")));
+    }
     match metric.kind {
         Kind::Gauge | Kind::Sum => to.number(scratch, rows),
         Kind::Histogram => to.classic(scratch, rows),
         Kind::Exponential => to.exponential(scratch, rows),
         Kind::Summary => to.summary(rows),
     }
+}
+
+/// How many series a point becomes.
+fn series(kind: Kind, point: &Point<'_>, scratch: &Scratch) -> Result<usize> {
+    let mut series = match kind {
+        Kind::Gauge | Kind::Sum | Kind::Exponential => 1,
+        Kind::Histogram => scratch.bounds.len() + 3,
+        Kind::Summary => 2,
+    };
+    if kind == Kind::Summary {
+        let mut quantiles = Fields::of(point.message);
+        while quantiles.next_message(6)?.is_some() {
+            series += 1;
+        }
+    }
+    Ok(series)
 }
 
 struct Target<'a> {

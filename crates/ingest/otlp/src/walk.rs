@@ -17,6 +17,8 @@ use metrics_api::{Metadata, MetricType};
 const TARGET_INFO_EVERY_MS: i64 = 150_000;
 /// Times that `target_info` is written for one resource of a request; the last is always there.
 pub const TARGET_INFO_SAMPLES_MAX: usize = 100;
+/// A metric's name as it is sent.
+pub const NAME_BYTES_MAX: usize = 1_024;
 /// The words of this many refusals are kept.
 const REFUSALS_MAX: usize = 5;
 /// Letters of a refusal; a sender's own names stand in it.
@@ -171,7 +173,8 @@ impl<'a> Walk<'a> {
             _ => (Kind::Summary, Sort::Other, MetricType::Summary),
         };
         let strategy = self.context.settings.translation_strategy;
-        let named = names::metric(strategy, name, unit, sort);
+        let fits = name.len() <= NAME_BYTES_MAX && unit.len() <= NAME_BYTES_MAX;
+        let named = if fits { names::metric(strategy, name, unit, sort) } else { None };
         let refused = if named.is_none() {
             Some((Reason::Name, "it has no name that can be stored"))
         } else if matches!(number, 7 | 9 | 10) && !matches!(temporality, 1 | 2) {
@@ -268,7 +271,9 @@ impl<'a> Walk<'a> {
         }
         self.labels.seal(settings.translation_strategy, stamp);
         stats.attributes_dropped(std::mem::take(&mut self.labels.dropped));
-        if rows.begin(&self.labels, TARGET_INFO, None) {
+        if !self.labels.fit(1) {
+            self.refused.refuse(0, || format!("{TARGET_INFO}: a resource has too many bytes of attributes"));
+        } else if rows.begin(&self.labels, TARGET_INFO, None) {
             let between = (resource.first_ms..resource.last_ms)
                 .step_by(TARGET_INFO_EVERY_MS as usize)
                 .take(TARGET_INFO_SAMPLES_MAX - 1);

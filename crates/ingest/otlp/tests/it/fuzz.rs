@@ -77,8 +77,9 @@ fn strategy() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn take(bytes: &[u8], settings: Settings) {
-    let world = World::new(settings, otlp::Limits::default());
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let _entered = runtime.enter();
+    let world = World::new(settings, otlp::Limits::default());
     let stamp = Stamp { labels: vec![("service".into(), "s".into())] };
     let _ = runtime.block_on(world.receiver.receive(&base::Tenant::default(), &stamp, bytes));
 }
@@ -105,8 +106,9 @@ proptest! {
 
     #[test]
     fn any_json_is_taken_or_refused(text in r#"[\[\]{}":,a-z0-9 ]{0,80}"#) {
-        let world = World::plain();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let _entered = runtime.enter();
+        let world = World::plain();
         let answer = runtime.block_on(world.json(&text));
         prop_assert!(answer.status == 200 || answer.status == 400);
     }
@@ -115,8 +117,9 @@ proptest! {
 #[test]
 fn the_seeds_themselves_are_taken_whole() {
     for seed in seeds() {
-        let world = World::plain();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let _entered = runtime.enter();
+        let world = World::plain();
         let taken =
             runtime.block_on(world.receiver.receive(&base::Tenant::default(), &Stamp::default(), &seed));
         let taken = taken.unwrap();

@@ -14,6 +14,10 @@ use otlp::{
 
 use crate::world::{World, gauge, request};
 
+fn tasks() -> tasks::Tasks {
+    tasks::Tasks::new(Default::default())
+}
+
 const PROTOBUF: &[(&str, &str)] = &[("content-type", "application/x-protobuf")];
 
 fn limited(limits: Limits) -> World {
@@ -81,6 +85,31 @@ async fn points_beyond_their_bounds_are_refused_one_by_one() {
     assert!(answer.text().contains("\"rejectedDataPoints\":\"1\""), "{}", answer.text());
     assert_eq!(world.stored().await, ["g{job=\"shop\"} 1 @1"]);
 
+    let long = "x".repeat(otlp::LABEL_BYTES_MAX);
+    let wide = "x".repeat(otlp::POINT_BYTES_MAX / 1_000);
+    let bounds = (0..1_000).map(|bound| bound.to_string()).collect::<Vec<_>>().join(",");
+    for metric in [
+        format!(
+            r#"{{"name":"g","gauge":{{"dataPoints":[{{"timeUnixNano":"1700000001000000000","asInt":1,
+                "attributes":[{{"key":"k","value":{{"stringValue":"{long}"}}}}]}}]}}}}"#
+        ),
+        format!(
+            r#"{{"name":"h","histogram":{{"aggregationTemporality":2,"dataPoints":[
+                {{"timeUnixNano":"1700000001000000000","explicitBounds":[{bounds}],
+                "attributes":[{{"key":"k","value":{{"stringValue":"{wide}"}}}}]}}]}}}}"#
+        ),
+    ] {
+        let answer = world.metrics(&metric).await;
+        assert!(answer.text().contains("too many bytes of attributes"), "{}", answer.text());
+    }
+    let name = "n".repeat(otlp::NAME_BYTES_MAX + 1);
+    let answer = world
+        .metrics(&format!(
+            r#"{{"name":"{name}","gauge":{{"dataPoints":[{{"timeUnixNano":"1","asInt":1}}]}}}}"#
+        ))
+        .await;
+    assert!(answer.text().contains("no name that can be stored"), "{}", answer.text());
+
     let counts = vec!["\"0\""; BUCKETS_MAX + 1].join(",");
     for metric in [
         format!(
@@ -144,7 +173,7 @@ impl Writer for Batches {
 async fn a_large_request_is_written_in_parts() {
     let writer = Arc::new(Batches::default());
     let clock = base::time::SystemClock::shared();
-    let receiver = Receiver::new(Settings::default(), Limits::default(), writer.clone(), clock);
+    let receiver = Receiver::new(Settings::default(), Limits::default(), writer.clone(), clock, tasks());
     let taken =
         receiver.receive(&Tenant::default(), &Default::default(), &gauge(30_000, &"x".repeat(900))).await;
     assert_eq!(taken.unwrap().points, 30_000);
@@ -159,7 +188,7 @@ async fn a_large_request_is_written_in_parts() {
 async fn a_refusal_does_not_repeat_all_that_was_sent() {
     let world = World::plain();
     let points = vec![r#"{"timeUnixNano":"1700000001000000000"}"#; 100].join(",");
-    let name = "n".repeat(100_000);
+    let name = "n".repeat(otlp::NAME_BYTES_MAX);
     let answer = world.metrics(&format!(r#"{{"name":"{name}","gauge":{{"dataPoints":[{points}]}}}}"#)).await;
     assert!(answer.text().contains("\"rejectedDataPoints\":\"100\"") && answer.body.len() < 2_000);
 }
@@ -181,6 +210,7 @@ async fn a_store_that_cannot_write_asks_to_send_again() {
         Limits::default(),
         Arc::new(Full),
         base::time::SystemClock::shared(),
+        tasks(),
     );
     let answer = world.send("/v1/metrics", PROTOBUF, gauge(1, "x")).await;
     assert_eq!((answer.status, answer.headers["retry-after"].to_str().unwrap()), (503, "5"));
