@@ -175,7 +175,8 @@ pub struct Subquery {
     pub range: DurationExpr,
     /// The default of the evaluation when it is left out.
     pub step: Option<DurationExpr>,
-    /// `::` instead of `:`: see upstream's aligned subqueries.
+    /// `::` instead of `:`: steps are counted back from the time of evaluation, not multiples of the
+    /// step. Proposed upstream.
     pub aligned: bool,
     pub offset: Option<DurationExpr>,
     pub at: Option<At>,

@@ -27,6 +27,7 @@ use crate::{
 
 mod aggregate;
 mod aggregate_k;
+mod aligned;
 mod annotation;
 mod binary;
 mod call;

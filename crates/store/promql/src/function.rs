@@ -120,7 +120,6 @@ pub static FUNCTIONS: &[Function] = &[
     f("idelta", &[Matrix], Vector),
     f("increase", &[Matrix], Vector),
     f("info", &[Vector, Vector], Vector).up_to(1).experimental(),
-    f("integral", &[Matrix, Scalar], Vector).up_to(1).experimental(),
     f("irate", &[Matrix], Vector),
     f("label_join", &[Vector, String, String, String], Vector).any(),
     f("label_replace", &[Vector, String, String, String, String], Vector),

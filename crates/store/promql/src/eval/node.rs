@@ -104,6 +104,9 @@ impl Evaluator {
         if steps.count > 1 && is_invariant(expr) {
             return self.stream_once(expr, steps, sink);
         }
+        if self.needs_each_step(expr, steps)? {
+            return self.stream_each_step(expr, steps, sink);
+        }
         match expr {
             Expr::Paren(paren) => self.stream(&paren.expr, steps, sink),
             Expr::Vector(selector) => self.stream_selector(selector, steps, false, sink),

@@ -164,20 +164,27 @@ impl Evaluator {
             after_ms: 0,
             extended: None,
         };
-        let interval_ms = match &subquery.step {
-            Some(step) => self.frame.duration_ms(step, &self.text)?,
-            None => self.frame.subquery_step_ms,
-        };
+        let interval_ms = self.subquery_interval_ms(subquery)?;
         let open = windows.end(0) - windows.range_ms;
-        // Multiples of the step, so that moving the query does not move the samples.
+        // Multiples of the step, so that moving the query does not move the samples; or counted back
+        // from the end.
         let mut start_ms = interval_ms * (open / interval_ms);
-        if start_ms <= open {
+        if subquery.aligned {
+            start_ms = windows.end(0) - interval_ms * ((windows.range_ms - 1) / interval_ms);
+        } else if start_ms <= open {
             start_ms += interval_ms;
         }
         let end = windows.end(steps.count - 1);
         let count = if end < start_ms { 0 } else { ((end - start_ms) / interval_ms + 1) as usize };
         let _held = self.budget.reserve(count as u64 * 24)?;
         Ok((windows, Steps { start_ms, interval_ms, count }))
+    }
+
+    pub fn subquery_interval_ms(&self, subquery: &Subquery) -> Result<i64> {
+        match &subquery.step {
+            Some(step) => self.frame.duration_ms(step, &self.text),
+            None => Ok(self.frame.subquery_step_ms),
+        }
     }
 
     /// A range vector as the answer itself.
