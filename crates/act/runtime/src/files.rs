@@ -7,12 +7,16 @@ use std::{
     path::{Component, Path},
 };
 
+use disk::{Disk, RealDisk, Sync};
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
-    fs::{AtFlags, Mode, OFlags, chownat, fchown, fsync, mkdirat, openat, renameat, symlinkat, unlinkat},
+    fs::{AtFlags, Mode, OFlags, chownat, fchown, mkdirat, openat, symlinkat, unlinkat},
     io::Errno,
     process::{Gid, Uid},
 };
+
+/// Permission bits of what only the platform reads.
+const PRIVATE: u32 = 0o600;
 
 /// Opens a directory itself; a symlink in its place is refused.
 pub(crate) fn open_dir(path: &Path) -> io::Result<OwnedFd> {
@@ -33,18 +37,33 @@ fn named(error: Errno, path: &Path) -> io::Error {
 /// Replaces `name` in `dir`: the new content is on disk before it takes the name, and the name is on
 /// disk before this returns.
 pub(crate) fn replace(dir: BorrowedFd<'_>, name: &str, content: &[u8]) -> io::Result<()> {
-    let fresh = format!(".{name}.new");
-    let _ = unlinkat(dir, &fresh, AtFlags::empty());
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut file = File::from(openat(dir, &fresh, flags, Mode::RUSR | Mode::WUSR)?);
-    let written = file.write_all(content).and_then(|()| file.sync_data());
-    if let Err(error) = written {
-        let _ = unlinkat(dir, &fresh, AtFlags::empty());
-        return Err(error);
-    }
-    renameat(dir, &fresh, dir, name)?;
-    fsync(dir)?;
-    Ok(())
+    let disk = RealDisk::of(dir.try_clone_to_owned()?, Path::new("")).map_err(plain)?;
+    replace_on(&disk, name, content).map_err(plain)
+}
+
+fn replace_on(disk: &dyn Disk, name: &str, content: &[u8]) -> disk::Result<()> {
+    disk::write_atomic(disk, Path::new(name), content, PRIVATE)
+}
+
+/// Writes `name` into `directory`, which was just made in the folder `among`. Both the file and the
+/// directory's own name are on disk before this returns.
+pub(crate) fn begin(among: &Path, directory: &str, name: &str, content: &[u8]) -> io::Result<()> {
+    let disk = RealDisk::open(among).map_err(plain)?;
+    begin_on(&disk, directory, name, content).map_err(plain)
+}
+
+fn begin_on(disk: &dyn Disk, directory: &str, name: &str, content: &[u8]) -> disk::Result<()> {
+    disk::write_atomic(disk, &Path::new(directory).join(name), content, PRIVATE)?;
+    disk.sync(Sync::Dir(Path::new("")))
+}
+
+fn plain(error: disk::Error) -> io::Error {
+    let kind = match &error {
+        disk::Error::NotFound { .. } => io::ErrorKind::NotFound,
+        disk::Error::Full { .. } => io::ErrorKind::StorageFull,
+        _ => io::ErrorKind::Other,
+    };
+    io::Error::new(kind, error)
 }
 
 /// Reads a regular file of at most `bytes_max`; a symlink is refused.
@@ -168,7 +187,73 @@ pub(crate) fn give(fd: BorrowedFd<'_>, owner: Option<(u32, u32)>) -> io::Result<
 
 #[cfg(test)]
 mod tests {
+    use disk::{SimulatedDisk, simulated::Plan};
+
     use super::*;
+
+    const SEEDS: u64 = 64;
+    const STATUS: &str = "status.json";
+    const PHASES: [&[u8]; 4] =
+        [b"starting", b"running, and longer", b"stopping", b"exited with 3, after all"];
+
+    /// What a machine finds at `path` after losing power now, in each of the ways it may.
+    fn after_crash(disk: &SimulatedDisk, path: &str) -> Vec<Option<Vec<u8>>> {
+        let found = |seed| match disk::read(&disk.crash(seed), Path::new(path), 1_000) {
+            Ok(content) => Some(content),
+            Err(disk::Error::NotFound { .. }) => None,
+            Err(error) => panic!("seed {seed}: {error}"),
+        };
+        (0..SEEDS).map(found).collect()
+    }
+
+    /// Whether a status is never older than the last one acknowledged, and never torn, wherever the
+    /// machine stops; with sync `skip` left out. And the syncs and steps of all of it.
+    fn a_status_lasts(skip: Option<u64>, stop_at_step: Option<u64>) -> (bool, disk::simulated::Counts) {
+        let disk = SimulatedDisk::new();
+        disk.plan(Plan { skip_sync: skip, stop_at_step, ..Plan::default() });
+        let mut good = true;
+        for (at, phase) in PHASES.iter().enumerate() {
+            let written = replace_on(&disk, STATUS, phase).is_ok();
+            let mut may: Vec<Option<&[u8]>> = vec![Some(*phase)];
+            if !written {
+                may.push(at.checked_sub(1).map(|before| PHASES[before]));
+            }
+            good &= after_crash(&disk, STATUS).iter().all(|found| may.contains(&found.as_deref()));
+            if !written {
+                break;
+            }
+        }
+        (good, disk.counts())
+    }
+
+    #[test]
+    fn a_shims_status_outlives_a_power_cut_and_every_sync_of_it_is_needed() {
+        let (good, counts) = a_status_lasts(None, None);
+        assert!(good);
+        for step in 0..counts.steps {
+            assert!(a_status_lasts(None, Some(step)).0, "stopped at step {step}");
+        }
+        for skip in 0..counts.syncs {
+            assert!(!a_status_lasts(Some(skip), None).0, "sync {skip} is not needed, or not tested");
+        }
+    }
+
+    #[test]
+    fn a_new_replicas_record_lasts_with_its_directory() {
+        let begun = |skip_sync| {
+            let disk = SimulatedDisk::new();
+            disk.plan(Plan { skip_sync, ..Plan::default() });
+            disk.create_dir(Path::new("rep_1"), 0o711).unwrap();
+            begin_on(&disk, "rep_1", "spec.json", b"what was asked").unwrap();
+            let lasts = |found: &Option<Vec<u8>>| found.as_deref() == Some(b"what was asked".as_slice());
+            (after_crash(&disk, "rep_1/spec.json").iter().all(lasts), disk.counts().syncs)
+        };
+        let (good, syncs) = begun(None);
+        assert!(good && syncs == 3, "{syncs} syncs");
+        for skip in 0..syncs {
+            assert!(!begun(Some(skip)).0, "sync {skip} is not needed, or not tested");
+        }
+    }
 
     #[test]
     fn replaces_and_reads_back() {

@@ -14,7 +14,7 @@ use base::id::ReplicaId;
 use runtime_api::{EnvValue, Error, ReplicaSpec, Restart, Result};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    fs::{CWD, Mode, OFlags, fcntl_setfl, fsync, mkdirat},
+    fs::{CWD, Mode, OFlags, fcntl_setfl, mkdirat},
     io::Errno,
 };
 use zeroize::{Zeroize, Zeroizing};
@@ -57,14 +57,12 @@ impl Inner {
         let opened = files::open_dir(dir).map_err(io)?;
         let record = Record::from(&spec);
         let content = serde_json::to_vec_pretty(&record).map_err(|e| io(e.into()))?;
-        files::replace(opened.as_fd(), RECORD, &content).map_err(io)?;
+        files::begin(&self.options.dir, spec.id.as_str(), RECORD, &content).map_err(io)?;
         let root = dir.join(ROOT);
         prepare_root(&opened, &root, &spec, user)?;
         for data in &spec.data_directories {
             data_directory(data, user).map_err(|e| io_error(data, &e))?;
         }
-        let parent = files::open_dir(&self.options.dir).map_err(io)?;
-        fsync(&parent).map_err(|e| io(e.into()))?;
         self.watch.directory(dir);
         let id = spec.id.clone();
         let service = spec.service.clone();
