@@ -102,6 +102,8 @@ impl Checkpoints {
             kind_prefix: None,
             actor: None,
             correlation: None,
+            from: None,
+            to: None,
             after: None,
             descending: true,
             limit: 1,

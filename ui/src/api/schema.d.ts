@@ -1127,6 +1127,10 @@ export interface paths {
                     kind?: string;
                     actor?: string;
                     correlation?: string;
+                    /** @description Made at this time or later (RFC 3339). */
+                    from?: string;
+                    /** @description Made before this time (RFC 3339). */
+                    to?: string;
                     /** @description Continue after this sequence. */
                     after?: number;
                     limit?: number;
@@ -1177,6 +1181,10 @@ export interface paths {
                     kind?: string;
                     actor?: string;
                     correlation?: string;
+                    /** @description Made at this time or later (RFC 3339). */
+                    from?: string;
+                    /** @description Made before this time (RFC 3339). */
+                    to?: string;
                     /** @description Continue after this sequence. */
                     after?: number;
                     limit?: number;
@@ -1909,6 +1917,8 @@ export interface components {
             /** @description Names and versions of the secrets it was pinned to. */
             secrets?: string[];
             reason?: string | null;
+            /** @description What it runs, secrets by name only; where a service is shown in full, for its newest releases. */
+            definition?: unknown;
         };
         /** @enum {string} */
         ReleaseState: "rolling" | "active" | "superseded" | "failed";

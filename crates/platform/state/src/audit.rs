@@ -138,6 +138,8 @@ fn from(tenant: &Tenant, after: u64) -> EntryQuery {
         kind_prefix: None,
         actor: None,
         correlation: None,
+        from: None,
+        to: None,
         after: Some(after),
         descending: false,
         limit: Scan::LIMIT_MAX,

@@ -58,6 +58,7 @@ macro_rules! conformance {
             watchers_hear_commits_in_order
             entries_chain
             entries_filter_both_ways
+            entries_of_a_time
             the_outbox_delivers_until_acknowledged
             concurrent_commits_lose_nothing
             one_winner_per_version

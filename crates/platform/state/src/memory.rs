@@ -154,6 +154,8 @@ impl MemoryState {
                 && query.kind_prefix.as_ref().is_none_or(|w| draft.kind.starts_with(w.as_str()))
                 && query.actor.as_ref().is_none_or(|w| *w == draft.actor.as_str())
                 && query.correlation.as_ref().is_none_or(|w| *w == draft.cause.correlation)
+                && query.from.is_none_or(|from| e.at >= from)
+                && query.to.is_none_or(|to| e.at < to)
         });
         let items: Vec<Entry> = found.by_ref().take(query.limit).cloned().collect();
         let next = if query.limit == 0 {

@@ -144,6 +144,10 @@ pub struct EntryQuery {
     pub kind_prefix: Option<String>,
     pub actor: Option<String>,
     pub correlation: Option<String>,
+    /// Entries made at this time or later. Order is that of the sequence all the same: a clock may jump.
+    pub from: Option<Timestamp>,
+    /// Entries made before this time.
+    pub to: Option<Timestamp>,
     /// Entries with a sequence above (ascending) or below (descending) this one.
     pub after: Option<u64>,
     pub descending: bool,

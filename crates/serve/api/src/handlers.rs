@@ -10,8 +10,21 @@ pub(crate) mod services;
 pub(crate) mod session;
 pub(crate) mod stream;
 
+use axum::http::{Method, StatusCode, Uri};
 use serde::Deserialize;
 use utoipa::IntoParams;
+
+use crate::problem::Refused;
+
+/// What no route serves.
+pub(crate) async fn nothing(method: Method, uri: Uri) -> Refused {
+    Refused {
+        status: StatusCode::NOT_FOUND,
+        code: "api.no_route",
+        message: format!("there is no {method} {}", uri.path()),
+        hint: Some("`docs/reference/openapi.json` has all routes of this version"),
+    }
+}
 
 /// Every scoped route takes the environment in its query.
 #[derive(Debug, Deserialize, IntoParams)]

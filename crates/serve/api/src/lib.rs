@@ -5,6 +5,7 @@
 //! which is asked for each request. Enter at [`router`] and [`Ports`]; [`openapi`] is the description
 //! that clients are generated from.
 
+mod extract;
 pub mod gate;
 mod handlers;
 mod openapi;
@@ -32,6 +33,8 @@ pub const PREFIX: &str = "/api/stead/v1";
 pub const BODY_BYTES_MAX: usize = 256 << 10;
 /// Largest plan that is handed in: documents and lists of files.
 pub const PLAN_BYTES_MAX: usize = 96 << 20;
+/// Largest upload of artifacts, which is taken in as it comes and never held whole.
+pub const ARTIFACTS_BYTES_MAX: u64 = 2 << 30;
 /// Largest body of a sign-in, which anybody may send.
 pub const SIGN_IN_BYTES_MAX: usize = 16 << 10;
 /// Streams (logs, changes) that are open at once.

@@ -51,6 +51,30 @@ impl IntoResponse for Failure {
     }
 }
 
+/// A request that no handler saw: its form is wrong, and its status says how.
+#[derive(Debug)]
+pub struct Refused {
+    pub(crate) status: StatusCode,
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
+    pub(crate) hint: Option<&'static str>,
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let wire = Wire {
+            code: self.code.into(),
+            status: self.status.as_u16(),
+            message: self.message,
+            hint: self.hint.map(str::to_owned),
+        };
+        let mut response = (self.status, Json(wire)).into_response();
+        let form = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(header::CONTENT_TYPE, form);
+        response
+    }
+}
+
 /// What went wrong within Stead stays in its log: paths and texts of other parts are nobody's business
 /// outside. The answer says under which id it stands there.
 fn masked(problem: Problem) -> Problem {

@@ -6,7 +6,7 @@ use axum::{
     extract::DefaultBodyLimit,
     http::Method,
     middleware,
-    routing::{MethodRouter, delete, get, patch, post, put},
+    routing::{MethodRouter, any, delete, get, patch, post, put},
 };
 
 use crate::{BODY_BYTES_MAX, PLAN_BYTES_MAX, PREFIX, Ports, SIGN_IN_BYTES_MAX, gate, handlers as h};
@@ -124,7 +124,9 @@ pub(crate) fn router(ports: Ports) -> Router {
         let limited = handler.layer(DefaultBodyLimit::max(body_bytes_max(path)));
         router = router.route(&format!("{PREFIX}{path}"), limited);
     }
-    guarded(&ports, API, router).with_state(ports)
+    // Behind no gate: it tells nothing but that there is nothing.
+    let nothing = format!("{PREFIX}/{{*path}}");
+    guarded(&ports, API, router).route(&nothing, any(h::nothing)).with_state(ports)
 }
 
 /// `router`, whose paths begin with the surface's prefix, behind the gate. Its handlers find who asks

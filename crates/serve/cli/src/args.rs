@@ -266,6 +266,12 @@ pub struct Events {
     pub subject: Option<String>,
     #[arg(long)]
     pub actor: Option<String>,
+    /// Only those since this time (RFC 3339) or for this long (10m)
+    #[arg(long)]
+    pub since: Option<String>,
+    /// Only those before this time, or longer ago than this
+    #[arg(long)]
+    pub until: Option<String>,
     /// All environments
     #[arg(long)]
     pub all: bool,

@@ -102,9 +102,22 @@ pub(crate) async fn events(client: &Client, global: &Global, args: Events) -> Re
         }
         other => other.clone(),
     };
+    let from = args.since.as_deref().map(moment).transpose()?;
+    let to = args.until.as_deref().map(moment).transpose()?;
     if args.export {
         let mut lines = client
-            .get_events_export(subject, args.kind, args.actor, None, None, None, None, Some(args.all))
+            .get_events_export(
+                subject,
+                args.kind,
+                args.actor,
+                None,
+                from,
+                to,
+                None,
+                None,
+                None,
+                Some(args.all),
+            )
             .await
             .map_err(failed)?;
         while let Some(line) = lines.next().await {
@@ -114,9 +127,10 @@ pub(crate) async fn events(client: &Client, global: &Global, args: Events) -> Re
     }
     let page = |after: Option<u64>, descending: bool, limit: u64| {
         let (subject, kind, actor) = (subject.clone(), args.kind.clone(), args.actor.clone());
+        let (from, to, all) = (from.clone(), to.clone(), Some(args.all));
         async move {
             client
-                .get_events(subject, kind, actor, None, after, Some(limit), Some(descending), Some(args.all))
+                .get_events(subject, kind, actor, None, from, to, after, Some(limit), Some(descending), all)
                 .await
                 .map_err(failed)
         }

@@ -21,6 +21,8 @@ use crate::{
 const MAP_SECONDS: u32 = 60;
 /// Releases that a service's page lists.
 const RELEASES_LISTED: usize = 50;
+/// Of these, the newest so many with their definition: it is what makes an answer large.
+const RELEASES_DEFINED: usize = 10;
 /// Stands on the map for clients outside.
 const INTERNET: &str = "internet";
 
@@ -57,7 +59,15 @@ impl Engine {
             service,
             generation: now.generation,
             replicas: now.replicas.clone(),
-            releases: releases.iter().take(RELEASES_LISTED).map(release_view).collect(),
+            releases: releases
+                .iter()
+                .take(RELEASES_LISTED)
+                .enumerate()
+                .map(|(index, release)| {
+                    let definition = (index < RELEASES_DEFINED).then(|| release.definition.clone());
+                    Release { definition, ..release_view(release) }
+                })
+                .collect(),
             bindings: definition
                 .as_ref()
                 .map(bindings_of)
@@ -252,6 +262,7 @@ pub(super) fn release_view(release: &ReleaseRecord) -> Release {
         artifact: release.artifact.clone(),
         secrets: release.secrets.iter().map(|(name, version)| format!("{name}@{version}")).collect(),
         reason: release.reason.clone(),
+        definition: None,
     }
 }
 

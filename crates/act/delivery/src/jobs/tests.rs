@@ -12,6 +12,8 @@ async fn everything_on_record(state: &Arc<dyn State>) -> String {
         kind_prefix: None,
         actor: None,
         correlation: None,
+        from: None,
+        to: None,
         after: None,
         descending: false,
         limit: 100,

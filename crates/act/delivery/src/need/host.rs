@@ -37,6 +37,12 @@ pub fn group_of(uid: u32) -> Option<u32> {
     accounts().into_iter().find(|(_, known, _)| *known == uid).map(|(.., gid)| gid)
 }
 
+/// The account with this number, from `/etc/passwd`.
+#[must_use]
+pub fn account_name(uid: u32) -> Option<String> {
+    accounts().into_iter().find(|(_, known, _)| *known == uid).map(|(name, ..)| name)
+}
+
 fn accounts() -> Vec<(String, u32, u32)> {
     let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
     let account = |line: &str| {

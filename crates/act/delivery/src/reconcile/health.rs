@@ -105,7 +105,7 @@ mod tests {
         ] {
             let (service, record, release) = delivered(text);
             let mut live = Live::new(base::Scope::default(), record, 1, Timestamp::from_millis(0));
-            live.release = Some(release);
+            live.release = Some(release.into());
             live.definition = Some(Definition::Service(Box::new(service)));
             judge(&mut live, Duration::ZERO, Timestamp::from_millis(0));
             let reason = live.reason.unwrap_or_default();

@@ -132,7 +132,7 @@ impl Start {
             working_directory: PathBuf::from(working_directory),
             environment,
             files,
-            user: self.chosen_user(run, job)?,
+            user: self.chosen_user(run, job, ports)?,
             limits,
             stop,
             log: LogBounds::default(),
@@ -228,13 +228,18 @@ impl Start {
         Ok(files)
     }
 
-    fn chosen_user(&self, run: Option<&Run>, job: Option<&Job>) -> Result<Option<(u32, u32)>, Problem> {
+    fn chosen_user(
+        &self,
+        run: Option<&Run>,
+        job: Option<&Job>,
+        ports: &Ports,
+    ) -> Result<Option<(u32, u32)>, Problem> {
         let named = job.and_then(|job| job.user.as_ref()).or_else(|| run.and_then(|run| run.user.as_ref()));
         let Some(named) = named else { return Ok(self.user()) };
         if self.record.user.is_none() {
             return Ok(None); // Not root: everything runs as Stead's own user, and `doctor` says so.
         }
-        user::unprivileged(named).map(Some)
+        user::unprivileged(named, &user::allowed(&ports.data_directory)?).map(Some)
     }
 }
 

@@ -247,7 +247,7 @@ fn run() -> Value {
             ),
             (
                 "user",
-                "The user to run as, by name or number. Without it, one of the service's own. Never root.",
+                "The user to run as, by name or number. Without it, one of the service's own. Never root; an account of the machine takes its owner's word.",
                 json!({ "type": ["string", "integer"] }),
             ),
             ("replicas", "How many run at once.", int_default(0, i64::from(Run::REPLICAS_MAX), 1)),

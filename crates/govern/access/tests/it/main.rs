@@ -77,6 +77,8 @@ impl Home {
             kind_prefix: None,
             actor: None,
             correlation: None,
+            from: None,
+            to: None,
             after: None,
             descending: false,
             limit: 1_000,

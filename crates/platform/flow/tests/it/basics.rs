@@ -168,6 +168,8 @@ async fn the_ledger_tells_who_started_and_how_it_ended() {
         kind_prefix: None,
         actor: None,
         correlation: None,
+        from: None,
+        to: None,
         after: None,
         descending: false,
         limit: 10,

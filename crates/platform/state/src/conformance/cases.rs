@@ -322,6 +322,25 @@ pub async fn entries_filter_both_ways((made, _): Made) {
     assert_eq!(second.items[0].draft.cause.causation, Some(cause));
 }
 
+pub async fn entries_of_a_time((made, clock): Made) {
+    let scope = scope("a", "default");
+    let mut at = Vec::new();
+    for n in 0..4 {
+        clock.advance(Duration::from_secs(60));
+        let entries = vec![draft(&scope, "stead.thing.made.v1", "thing", json!(n))];
+        made.state.commit(Commit { entries, ..Commit::default() }).await.unwrap();
+        at.push(base::Clock::now(&*clock));
+    }
+    let seqs = async |from: Option<base::Timestamp>, to: Option<base::Timestamp>, descending: bool| {
+        let query = EntryQuery { from, to, descending, ..all(&scope) };
+        made.state.entries(query).await.unwrap().items.iter().map(|e| e.seq).collect::<Vec<_>>()
+    };
+    assert_eq!(seqs(Some(at[1]), None, false).await, [2, 3, 4], "from is within");
+    assert_eq!(seqs(None, Some(at[1]), false).await, [1], "to is not");
+    assert_eq!(seqs(Some(at[1]), Some(at[3]), true).await, [3, 2]);
+    assert_eq!(seqs(Some(at[3]), Some(at[1]), false).await, [0u64; 0]);
+}
+
 pub async fn the_outbox_delivers_until_acknowledged((made, _): Made) {
     let tenant = scope("a", "default").tenant;
     let send = |n: u64| {
@@ -455,6 +474,8 @@ fn all(scope: &base::Scope) -> EntryQuery {
         kind_prefix: None,
         actor: None,
         correlation: None,
+        from: None,
+        to: None,
         after: None,
         descending: false,
         limit: Scan::LIMIT_MAX,

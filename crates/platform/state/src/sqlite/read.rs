@@ -120,12 +120,16 @@ pub(super) fn entries(connection: &Connection, query: &EntryQuery) -> Result<Pag
     let tenant = query.tenant.as_str();
     values.push(&tenant);
     let environment = query.environment.as_ref().map(Environment::as_str);
-    let filters: [(&str, Option<&dyn ToSql>); 5] = [
+    let from = query.from.map(|at| at.nanos());
+    let to = query.to.map(|at| at.nanos());
+    let filters: [(&str, Option<&dyn ToSql>); 7] = [
         (" AND environment = ?", environment.as_ref().map(|v| v as &dyn ToSql)),
         (" AND subject = ?", query.subject.as_ref().map(|v| v as &dyn ToSql)),
         (" AND actor = ?", query.actor.as_ref().map(|v| v as &dyn ToSql)),
         (" AND correlation = ?", query.correlation.as_ref().map(|v| v as &dyn ToSql)),
         (" AND instr(kind, ?) = 1", query.kind_prefix.as_ref().map(|v| v as &dyn ToSql)),
+        (" AND at >= ?", from.as_ref().map(|v| v as &dyn ToSql)),
+        (" AND at < ?", to.as_ref().map(|v| v as &dyn ToSql)),
     ];
     for (clause, value) in filters {
         if let Some(value) = value {

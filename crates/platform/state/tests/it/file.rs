@@ -34,6 +34,8 @@ fn everything(tenant: &str) -> EntryQuery {
         kind_prefix: None,
         actor: None,
         correlation: None,
+        from: None,
+        to: None,
         after: None,
         descending: false,
         limit: Scan::LIMIT_MAX,

@@ -101,6 +101,8 @@ async fn found(path: &Path, case: &str) -> usize {
         kind_prefix: None,
         actor: None,
         correlation: None,
+        from: None,
+        to: None,
         after: None,
         descending: false,
         limit: Scan::LIMIT_MAX,

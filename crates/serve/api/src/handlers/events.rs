@@ -3,13 +3,12 @@
 use access::{Action, Resource};
 use api_types::{AuditVerdict, Event, Page};
 use axum::{
-    Json,
     body::Body,
-    extract::{Query, State},
+    extract::State,
     http::header,
     response::{IntoResponse, Response},
 };
-use base::Scope;
+use base::{Scope, Timestamp};
 use bytes::Bytes;
 use ledger::Entry;
 use serde::Deserialize;
@@ -19,6 +18,7 @@ use utoipa::IntoParams;
 use super::In;
 use crate::{
     Ports,
+    extract::{Json, Query},
     gate::Caller,
     problem::{Answer, Failure},
 };
@@ -35,6 +35,10 @@ pub(crate) struct Filter {
     kind: Option<String>,
     actor: Option<String>,
     correlation: Option<String>,
+    /// Made at this time or later (RFC 3339).
+    from: Option<String>,
+    /// Made before this time (RFC 3339).
+    to: Option<String>,
     /// Continue after this sequence.
     after: Option<u64>,
     limit: Option<usize>,
@@ -59,11 +63,23 @@ impl Filter {
             kind_prefix: some(&self.kind),
             actor: some(&self.actor),
             correlation: some(&self.correlation),
+            from: time(&self.from, "from")?,
+            to: time(&self.to, "to")?,
             after: self.after,
             descending: self.descending.unwrap_or(false),
             limit: self.limit.unwrap_or(LIMIT_DEFAULT).clamp(1, state::Scan::LIMIT_MAX),
         })
     }
+}
+
+fn time(text: &Option<String>, name: &str) -> Answer<Option<Timestamp>> {
+    let text = text.as_deref().filter(|text| !text.is_empty());
+    let wrong = |why: String| {
+        Failure::invalid(format!(
+            "`{name}` is no time: {why}; expected RFC 3339, such as 2026-11-20T18:00:00Z"
+        ))
+    };
+    text.map(|text| text.parse::<Timestamp>().map_err(|error| wrong(error.to_string()))).transpose()
 }
 
 #[utoipa::path(get, path = "/api/stead/v1/events", params(Filter, In), responses((status = 200, body = Page<Event>)))]

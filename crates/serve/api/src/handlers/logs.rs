@@ -1,11 +1,7 @@
 //! What workloads print: read and followed, across the replicas of a service.
 
 use api_types::LogLine;
-use axum::{
-    Json,
-    extract::{Path, Query, State},
-    response::Response,
-};
+use axum::{extract::State, response::Response};
 use base::{Timestamp, id::ReplicaId};
 use futures_util::{
     StreamExt,
@@ -18,6 +14,7 @@ use utoipa::IntoParams;
 use super::In;
 use crate::{
     Ports,
+    extract::{Json, Path, Query},
     gate::Caller,
     problem::{Answer, Failure},
     stream,

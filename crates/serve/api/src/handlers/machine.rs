@@ -1,10 +1,10 @@
 //! The installation: health, what the machine lacks, backup, stop, upgrade.
 
 use api_types::{BackupFile, Info, ShutDown, Upgrade};
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{extract::State, http::StatusCode};
 
 use super::In;
-use crate::{Ports, gate::Caller, problem::Answer};
+use crate::{Ports, extract::Json, gate::Caller, problem::Answer};
 
 /// The process answers.
 #[utoipa::path(get, path = "/api/stead/v1/health", responses((status = 200, body = String)))]

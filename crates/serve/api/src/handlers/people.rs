@@ -4,15 +4,12 @@ use std::{collections::BTreeSet, time::Duration};
 
 use access::{Grant, OneTimeLink, PersonId, TokenId, TokenScope};
 use api_types::{ChangePerson, CreatedToken, Invite, NewToken, Person, Role, SignInLink, Token};
-use axum::{
-    Json,
-    extract::{Path, State},
-    http::StatusCode,
-};
+use axum::{extract::State, http::StatusCode};
 use base::Environment;
 
 use crate::{
     Ports,
+    extract::{Json, Path},
     gate::Caller,
     problem::{Answer, Failure},
 };

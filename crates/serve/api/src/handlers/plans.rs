@@ -1,10 +1,15 @@
 //! Plans and the runs that carry them out.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use api_types::Why;
 use axum::{
-    Json,
-    extract::{Path, Request, State},
-    http::StatusCode,
+    extract::{Request, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
 };
 use base::{Class, Problem};
 use delivery_api::{Plan, Run, Submission};
@@ -12,9 +17,10 @@ use futures_util::{StreamExt, TryStreamExt};
 
 use super::In;
 use crate::{
-    Ports,
+    ARTIFACTS_BYTES_MAX, Ports,
+    extract::{Json, Path},
     gate::Caller,
-    problem::{Answer, Failure},
+    problem::{Answer, Failure, Refused},
 };
 
 #[utoipa::path(post, path = "/api/stead/v1/plans", params(In), request_body = Submission, responses((status = 201, body = Plan)))]
@@ -99,13 +105,45 @@ pub(crate) async fn cancel(
 }
 
 #[utoipa::path(put, path = "/api/stead/v1/artifacts", params(In), request_body(content = Vec<u8>, content_type = "application/x-tar"), responses((status = 200, body = u64)))]
-pub(crate) async fn upload(State(ports): State<Ports>, _: Caller, request: Request) -> Answer<Json<u64>> {
+pub(crate) async fn upload(
+    State(ports): State<Ports>,
+    _: Caller,
+    request: Request,
+) -> Result<Json<u64>, Response> {
+    let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    if announced.and_then(|text| text.parse().ok()).is_some_and(|bytes: u64| bytes > ARTIFACTS_BYTES_MAX) {
+        return Err(upload_too_large().into_response());
+    }
+    let passed = Arc::new(AtomicBool::new(false));
+    let over = Arc::clone(&passed);
+    let mut taken = 0u64;
     let body = request
         .into_body()
         .into_data_stream()
         .map_err(|error| Problem::new(Class::Invalid, "api.body", format!("the upload broke off: {error}")))
+        .and_then(move |part| {
+            taken = taken.saturating_add(part.len() as u64);
+            let is_over = taken > ARTIFACTS_BYTES_MAX;
+            over.fetch_or(is_over, Ordering::Relaxed);
+            let problem = || Problem::new(Class::Limit, "api.artifacts", "the upload is too large");
+            std::future::ready(if is_over { Err(problem()) } else { Ok(part) })
+        })
         .boxed();
-    Ok(Json(ports.machine.upload(body).await?))
+    let outcome = ports.machine.upload(body).await;
+    // Whoever took the stream in knows only that it broke off.
+    if passed.load(Ordering::Relaxed) {
+        return Err(upload_too_large().into_response());
+    }
+    outcome.map(Json).map_err(|problem| Failure(problem).into_response())
+}
+
+fn upload_too_large() -> Refused {
+    Refused {
+        status: StatusCode::PAYLOAD_TOO_LARGE,
+        code: "api.artifacts",
+        message: format!("an upload of artifacts may have {ARTIFACTS_BYTES_MAX} bytes"),
+        hint: Some("leave out what the service does not run with, in .steadignore"),
+    }
 }
 
 fn none(what: &str, id: &str) -> Failure {

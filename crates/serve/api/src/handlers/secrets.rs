@@ -1,17 +1,14 @@
 //! Secrets: names and versions. No route gives a value back.
 
 use api_types::{Secret, SetSecret};
-use axum::{
-    Json,
-    extract::{Path, State},
-    http::StatusCode,
-};
+use axum::{extract::State, http::StatusCode};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use secrets_api::{SecretName, Value};
 
 use super::In;
 use crate::{
     Ports,
+    extract::{Json, Path},
     gate::Caller,
     problem::{Answer, Failure},
 };

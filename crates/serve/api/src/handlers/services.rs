@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use api_types::{Exec, ExecOutcome, ScaleTo, Why};
 use axum::{
-    Json,
-    extract::{Path, Query, State},
+    extract::State,
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -18,6 +17,7 @@ use utoipa::IntoParams;
 use super::In;
 use crate::{
     Ports,
+    extract::{Json, Path, Query},
     gate::Caller,
     problem::{Answer, Failure},
 };

@@ -3,7 +3,6 @@
 use access::Client;
 use api_types::{Session, SetPassword, SignIn};
 use axum::{
-    Json,
     extract::State,
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
@@ -13,6 +12,7 @@ use base::{Actor, Cause, Ctx, Scope};
 use super::people;
 use crate::{
     Ports,
+    extract::Json,
     gate::{self, Caller},
     problem::{Answer, Failure},
 };

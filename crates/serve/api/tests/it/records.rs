@@ -42,6 +42,8 @@ async fn a_command_is_on_record_before_it_runs() {
             kind_prefix: Some("stead.replica.".into()),
             actor: None,
             correlation: None,
+            from: None,
+            to: None,
             after: None,
             descending: false,
             limit: 10,

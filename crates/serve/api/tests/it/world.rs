@@ -101,6 +101,8 @@ impl World {
             kind_prefix: None,
             actor: None,
             correlation: None,
+            from: None,
+            to: None,
             after: None,
             descending: false,
             limit: 1_000,

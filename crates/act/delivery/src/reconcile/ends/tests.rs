@@ -62,6 +62,8 @@ impl World {
             kind_prefix: Some("stead.replica.exited".into()),
             actor: None,
             correlation: None,
+            from: None,
+            to: None,
             after: None,
             descending: false,
             limit: 1_000,
