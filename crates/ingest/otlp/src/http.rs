@@ -114,8 +114,8 @@ async fn take(receiver: &Receiver, form: Form, request: Request) -> Result<Taken
     if form == Form::Json {
         let limit = json::bytes_max(&message, limits.message_bytes_max);
         held.grow(limit)?;
-        let rewritten =
-            receiver.tasks.blocking("otlp json", move || json::to_protobuf(&message, limit)).await;
+        // Nothing to supervise: as many run as requests may, each ends by itself, and its end is awaited.
+        let rewritten = tokio::task::spawn_blocking(move || json::to_protobuf(&message, limit)).await;
         message = rewritten.map_err(|error| Error::Unavailable { why: error.to_string() })??;
     }
     receiver.receive(&ctx.scope.tenant, &stamp, &message).await

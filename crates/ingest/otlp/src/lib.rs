@@ -34,7 +34,6 @@ use std::{sync::Arc, time::Duration};
 use base::{Clock, Tenant};
 use metrics_api::{Appended, Writer};
 use serde::{Deserialize, Serialize};
-use tasks::Tasks;
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -147,8 +146,6 @@ pub struct Receiver {
     limits: Limits,
     writer: Arc<dyn Writer>,
     clock: Arc<dyn Clock>,
-    /// For what computes for long in one piece: JSON.
-    tasks: Tasks,
     deltas: Deltas,
     stats: Stats,
     requests: Semaphore,
@@ -162,14 +159,12 @@ impl Receiver {
         limits: Limits,
         writer: Arc<dyn Writer>,
         clock: Arc<dyn Clock>,
-        tasks: Tasks,
     ) -> Arc<Self> {
         Arc::new(Self {
             settings,
             limits,
             writer,
             clock,
-            tasks,
             deltas: Deltas::new(limits.deltas),
             stats: Stats::default(),
             requests: Semaphore::new(limits.requests_max),

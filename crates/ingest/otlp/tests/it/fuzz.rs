@@ -78,7 +78,6 @@ fn strategy() -> impl Strategy<Value = Vec<u8>> {
 
 fn take(bytes: &[u8], settings: Settings) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let _entered = runtime.enter();
     let world = World::new(settings, otlp::Limits::default());
     let stamp = Stamp { labels: vec![("service".into(), "s".into())] };
     let _ = runtime.block_on(world.receiver.receive(&base::Tenant::default(), &stamp, bytes));
@@ -107,8 +106,7 @@ proptest! {
     #[test]
     fn any_json_is_taken_or_refused(text in r#"[\[\]{}":,a-z0-9 ]{0,80}"#) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let _entered = runtime.enter();
-        let world = World::plain();
+            let world = World::plain();
         let answer = runtime.block_on(world.json(&text));
         prop_assert!(answer.status == 200 || answer.status == 400);
     }
@@ -118,7 +116,6 @@ proptest! {
 fn the_seeds_themselves_are_taken_whole() {
     for seed in seeds() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let _entered = runtime.enter();
         let world = World::plain();
         let taken =
             runtime.block_on(world.receiver.receive(&base::Tenant::default(), &Stamp::default(), &seed));

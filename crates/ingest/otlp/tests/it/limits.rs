@@ -14,10 +14,6 @@ use otlp::{
 
 use crate::world::{World, gauge, request};
 
-fn tasks() -> tasks::Tasks {
-    tasks::Tasks::new(Default::default())
-}
-
 const PROTOBUF: &[(&str, &str)] = &[("content-type", "application/x-protobuf")];
 
 fn limited(limits: Limits) -> World {
@@ -173,7 +169,7 @@ impl Writer for Batches {
 async fn a_large_request_is_written_in_parts() {
     let writer = Arc::new(Batches::default());
     let clock = base::time::SystemClock::shared();
-    let receiver = Receiver::new(Settings::default(), Limits::default(), writer.clone(), clock, tasks());
+    let receiver = Receiver::new(Settings::default(), Limits::default(), writer.clone(), clock);
     let taken =
         receiver.receive(&Tenant::default(), &Default::default(), &gauge(30_000, &"x".repeat(900))).await;
     assert_eq!(taken.unwrap().points, 30_000);
@@ -210,7 +206,6 @@ async fn a_store_that_cannot_write_asks_to_send_again() {
         Limits::default(),
         Arc::new(Full),
         base::time::SystemClock::shared(),
-        tasks(),
     );
     let answer = world.send("/v1/metrics", PROTOBUF, gauge(1, "x")).await;
     assert_eq!((answer.status, answer.headers["retry-after"].to_str().unwrap()), (503, "5"));

@@ -35,8 +35,7 @@ impl World {
     pub fn new(settings: Settings, limits: Limits) -> Self {
         let store = Arc::new(MemoryStore::new());
         let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_700_000_000_000)));
-        let receiver =
-            Receiver::new(settings, limits, store.clone(), clock, tasks::Tasks::new(Default::default()));
+        let receiver = Receiver::new(settings, limits, store.clone(), clock);
         Self { store, receiver, stamp: Stamp::default() }
     }
 
