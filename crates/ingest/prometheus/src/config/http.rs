@@ -71,24 +71,26 @@ pub struct HttpClient {
     pub auth: Option<Auth>,
     pub tls: Tls,
     pub follow_redirects: bool,
+    /// Sent with every request, beside what Stead sends itself.
+    pub headers: Vec<(String, SecretSource)>,
 }
 
 impl Default for HttpClient {
     fn default() -> Self {
-        Self { auth: None, tls: Tls::default(), follow_redirects: true }
+        Self { auth: None, tls: Tls::default(), follow_redirects: true, headers: Vec::new() }
     }
 }
 
 /// Keys that jobs and `http_sd_configs` share.
 macro_rules! client_keys {
     ($($own:literal,)*) => {
-        &["basic_auth", "authorization", "bearer_token", "bearer_token_file", "tls_config", "follow_redirects",
+        &["basic_auth", "authorization", "bearer_token", "bearer_token_file", "tls_config", "follow_redirects", "http_headers",
           "enable_http2", $($own,)*]
     };
 }
 macro_rules! client_later {
     ($($own:literal,)*) => {
-        &["oauth2", "proxy_url", "no_proxy", "proxy_from_environment", "proxy_connect_header", "http_headers", $($own,)*]
+        &["oauth2", "proxy_url", "no_proxy", "proxy_from_environment", "proxy_connect_header", $($own,)*]
     };
 }
 pub(super) use {client_keys, client_later};
@@ -100,6 +102,7 @@ const BASIC: Keys = Keys {
 };
 const AUTHORIZATION: Keys =
     Keys { known: &["type", "credentials", "credentials_file"], passed: &[], later: &["credentials_ref"] };
+const HEADER: Keys = Keys { known: &["values", "secrets", "files"], passed: &[], later: &[] };
 const TLS: Keys = Keys {
     known: &["ca", "ca_file", "cert", "cert_file", "key", "key_file", "server_name", "insecure_skip_verify"],
     passed: &[("min_version", "TLS 1.2 and 1.3 are spoken"), ("max_version", "TLS 1.2 and 1.3 are spoken")],
@@ -130,7 +133,46 @@ pub(super) fn client(context: &mut Context, fields: &Fields<'_>) -> HttpClient {
     if let Some(node) = fields.get("enable_http2") {
         context.flag(node, "enable_http2");
     }
+    if let Some(node) = fields.get("http_headers") {
+        client.headers = headers(context, node);
+    }
     client
+}
+
+/// Headers that a scrape sets itself.
+const OWN_HEADERS: [&str; 6] = [
+    "accept",
+    "accept-encoding",
+    "authorization",
+    "host",
+    "user-agent",
+    "x-prometheus-scrape-timeout-seconds",
+];
+/// Values of one header.
+const VALUES_MAX: usize = 100;
+
+fn headers(context: &mut Context, node: &Node) -> Vec<(String, SecretSource)> {
+    let mut all = Vec::new();
+    for (key, value) in context.entries(node, "http_headers") {
+        let name = key.text.to_ascii_lowercase();
+        if ::http::HeaderName::from_bytes(name.as_bytes()).is_err() || OWN_HEADERS.contains(&name.as_str()) {
+            context.error(key.range, format!("`{}` cannot be set as a header", key.text), None);
+            continue;
+        }
+        let Some(fields) = context.fields(value, "http_headers", &HEADER) else { continue };
+        for kind in ["values", "secrets", "files"] {
+            let Some(list) = fields.get(kind) else { continue };
+            for item in context.items(list, kind, VALUES_MAX) {
+                let source = match kind {
+                    "files" => context.path(item, kind).map(SecretSource::File),
+                    "secrets" => context.secret(item, kind).map(SecretSource::Inline),
+                    _ => context.text(item, kind).map(|text| SecretSource::Inline(Secret::new(text))),
+                };
+                all.extend(source.map(|source| (name.clone(), source)));
+            }
+        }
+    }
+    all
 }
 
 fn auth(context: &mut Context, key: &str, node: &Node) -> Option<Auth> {

@@ -59,13 +59,12 @@ const JOB: Keys = Keys {
 };
 
 const JOB_LATER: &[&str] = &{
-    const OWN: [&str; 7] = [
+    const OWN: [&str; 6] = [
         "oauth2",
         "proxy_url",
         "no_proxy",
         "proxy_from_environment",
         "proxy_connect_header",
-        "http_headers",
         "native_histogram_min_bucket_factor",
     ];
     let mut all = [""; OWN.len() + discovery::LATER.len()];
@@ -198,6 +197,15 @@ pub(super) fn shared(
         }
         *protocols = wanted;
     }
+    let key = "scrape_native_histograms";
+    if let Some(node) = fields.get(key)
+        && context.flag(node, key) == Some(true)
+        && fields.get("scrape_protocols").is_none()
+        && !protocols.contains(&Protocol::PrometheusProto)
+    {
+        // Only protobuf can carry them.
+        protocols.insert(0, Protocol::PrometheusProto);
+    }
     if let Some(size) = fields.get("body_size_limit").and_then(|node| context.size(node, "body_size_limit")) {
         limits.body_size_bytes = size;
     }
@@ -234,10 +242,6 @@ pub(super) fn fixed(context: &mut Context, fields: &Fields<'_>) {
                 Some(format!("`{served}` is served")),
             );
         }
-    }
-    let key = "scrape_native_histograms";
-    if let Some(node) = fields.get(key) {
-        context.flag(node, key);
     }
 }
 

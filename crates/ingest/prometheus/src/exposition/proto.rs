@@ -252,8 +252,8 @@ fn exemplar(field: Field<'_>) -> Result<Exemplar, WireError> {
                 let mut time = Reader::new(field.bytes()?);
                 while let Some(field) = time.field()? {
                     match field.number {
-                        1 => time_ms += field.int()?.saturating_mul(1000),
-                        2 => time_ms += field.int()? / 1_000_000,
+                        1 => time_ms = field.int()?.saturating_mul(1000).saturating_add(time_ms),
+                        2 => time_ms = time_ms.saturating_add(field.int()? / 1_000_000),
                         _ => {}
                     }
                 }

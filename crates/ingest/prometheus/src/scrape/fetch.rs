@@ -141,6 +141,12 @@ impl Client {
         );
         let encoding = if ask.gzip { "gzip" } else { "identity" };
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(encoding));
+        for (name, value) in http.headers.iter().filter(|_| trusted) {
+            let name = ::http::HeaderName::from_bytes(name.as_bytes()).map_err(|error| error.to_string())?;
+            let mut value = HeaderValue::from_str(&secret(value)?).map_err(|error| error.to_string())?;
+            value.set_sensitive(true);
+            headers.append(name, value);
+        }
         if trusted && let Some(auth) = &http.auth {
             headers.insert(header::AUTHORIZATION, authorization(auth)?);
         }

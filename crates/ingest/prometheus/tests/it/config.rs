@@ -2,7 +2,10 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use prometheus::config::{Auth, Config, Discovery, DnsKind, load, parse};
+use prometheus::{
+    config::{Auth, Config, Discovery, DnsKind, load, parse},
+    exposition::negotiate::Protocol,
+};
 use proptest::prelude::*;
 
 fn read(text: &str) -> Result<Config, String> {
@@ -41,6 +44,7 @@ scrape_configs:
   - {source_labels: [__address__], regex: "(.*):.*", target_label: host}
   - {action: labeldrop, regex: tmp_.*}
 - job_name: other
+  scrape_native_histograms: true
 "#,
     )
     .unwrap();
@@ -55,6 +59,7 @@ scrape_configs:
     assert!(matches!(&job.http.auth, Some(Auth::Basic { .. })));
     assert!(job.http.tls.insecure_skip_verify && job.honor_labels);
     assert_eq!(config.jobs[1].timeout, Duration::from_secs(10));
+    assert_eq!(config.jobs[1].protocols[0], Protocol::PrometheusProto);
     let notes: Vec<String> = config.notes.iter().map(ToString::to_string).collect();
     assert_eq!(
         notes,
@@ -106,6 +111,7 @@ fn every_mistake_is_said_with_its_place() {
         ("scrape_configs: [{job_name: x, file_sd_configs: [{files: [a.txt]}]}]", &["ends with `.json`"]),
         ("scrape_configs: [{job_name: x, sample_limit: -1}]", &["must be a whole number"]),
         ("scrape_configs: [{job_name: x, scrape_protocols: [Text]}]", &["`Text` is no `scrape_protocols`"]),
+        ("scrape_configs: [{job_name: x, http_headers: {Host: {values: [a]}}}]", &["`Host` cannot be set"]),
         ("a: b: c", &["prometheus.yml:1"]),
         ("[]", &["a configuration must be a map"]),
     ] {

@@ -179,6 +179,17 @@ s{quantile=\"0.5\"} 9.0
     }
 }
 
+#[test]
+fn a_time_beyond_all_times_breaks_nothing() {
+    let time = Message::default().varint(1, i64::MAX as u64).varint(2, i64::MAX as u64);
+    let exemplar = Message::default().message(1, label("t", "x")).message(3, time);
+    let counter = Message::default().double(1, 1.0).message(2, exemplar);
+    let family = Message::default()
+        .text(1, "c_total")
+        .message(4, Message::default().message(3, counter).varint(6, i64::MIN as u64));
+    assert!(notes(Format::Protobuf, &family.delimited()).unwrap().contains("c_total 1.0"));
+}
+
 proptest! {
     /// What is written comes back.
     #[test]
@@ -199,6 +210,20 @@ proptest! {
             let _ = notes(format, &body);
         }
         let _ = check(&body);
+    }
+
+    /// Protobuf with one byte changed neither.
+    #[test]
+    fn mutations_break_no_protobuf(at in 0usize..400, byte in any::<u8>()) {
+        let exemplar = Message::default().message(1, label("t", "x")).double(2, 0.5).message(3, Message::default().varint(1, 5));
+        let histogram = Message::default().varint(1, 7).double(2, 1.5).sint(5, 3).double(6, 0.001).varint(7, 1)
+            .message(3, Message::default().varint(1, 7).double(2, 1.0).message(3, exemplar))
+            .message(12, Message::default().sint(1, -2).varint(2, 2)).sint(13, 4).sint(13, -2);
+        let family = Message::default().text(1, "h").varint(3, 4).message(4, Message::default().message(1, label("a", "b")).message(7, histogram));
+        let mut body = family.delimited();
+        let len = body.len();
+        body[at % len] = byte;
+        let _ = notes(Format::Protobuf, &body);
     }
 
     /// Nor do bytes that are nearly right.

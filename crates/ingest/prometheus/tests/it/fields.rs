@@ -184,7 +184,6 @@ const SETTINGS: &[(&str, &str)] = &[
     ),
     ("proxy_url", "scrape_configs: [{job_name: x, proxy_url: x}]"),
     ("oauth2", "scrape_configs: [{job_name: x, oauth2: {}}]"),
-    ("http_headers", "scrape_configs: [{job_name: x, http_headers: {}}]"),
     (
         "native_histogram_min_bucket_factor",
         "scrape_configs: [{job_name: x, native_histogram_min_bucket_factor: 1}]",

@@ -158,11 +158,14 @@ async fn settings_of_a_job_are_obeyed() {
     let mut page = Page::of("application/openmetrics-text; version=1.0.0", zip.finish().unwrap());
     page.headers.push_str("Content-Encoding: gzip\r\n");
     bed.server.show("/to", page);
-    bed.apply("metrics_path: /from, honor_labels: true, honor_timestamps: false, basic_auth: {username: me, password: pw}");
+    bed.apply("metrics_path: /from, honor_labels: true, honor_timestamps: false, basic_auth: {username: me, password: pw}, http_headers: {X-Org: {values: [a], secrets: [b]}}");
     let series = r#"c_total{instance="i", job="own"}"#;
     bed.store.until_value(series, "5").await;
     assert!(bed.store.times(series)[0] > 1_000_000_000_000, "not the time that was sent");
-    assert!(bed.server.asked("/to").contains("authorization: Basic bWU6cHc="));
+    let asked = bed.server.asked("/to");
+    for header in ["authorization: Basic bWU6cHc=", "x-org: a", "x-org: b"] {
+        assert!(asked.contains(header), "{asked}");
+    }
     let exemplar = {
         let batches = bed.store.batches.lock().unwrap();
         let row = batches[0].rows().next().unwrap();
