@@ -289,7 +289,8 @@ fn encode_label(into: &mut Vec<u8>, name: &str, value: &str) {
 fn is_encoded(bytes: &[u8]) -> bool {
     let mut iter = Iter { rest: bytes };
     let mut before: Option<&str> = None;
-    let mut canonical = Vec::with_capacity(bytes.len());
+    // A length may be written in more bytes than it takes; then the whole is longer than this.
+    let mut shortest = 0;
     for label in iter.by_ref() {
         if label.value.is_empty()
             || label.name.is_empty()
@@ -298,9 +299,19 @@ fn is_encoded(bytes: &[u8]) -> bool {
             return false;
         }
         before = Some(label.name);
-        encode_label(&mut canonical, label.name, label.value);
+        shortest += encoded_len(label.name) + encoded_len(label.value);
     }
-    iter.rest.is_empty() && canonical == bytes
+    iter.rest.is_empty() && shortest == bytes.len()
+}
+
+fn encoded_len(text: &str) -> usize {
+    let mut bytes = 1 + text.len();
+    let mut rest = text.len() >> 7;
+    while rest > 0 {
+        bytes += 1;
+        rest >>= 7;
+    }
+    bytes
 }
 
 /// Puts labels together in any order.

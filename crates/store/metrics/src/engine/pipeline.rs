@@ -124,6 +124,20 @@ impl Pipeline {
         self.series.insert_unique(hash(id), series, |known| hash(hot[*known as usize].id));
     }
 
+    /// Knows all series of a registry; it knew none before.
+    pub fn know_all(&mut self, registry: &super::registry::Registry, touched_s: u32) {
+        self.hot = vec![FRESH; registry.numbers()];
+        for series in registry.live() {
+            self.hot[series as usize] = Hot { id: registry.id(series), touched_s, ..FRESH };
+        }
+        let hot = &self.hot;
+        let id_hash = |known: &u32| hash(hot[*known as usize].id);
+        self.series.reserve(registry.len() as usize, id_hash);
+        for series in registry.live() {
+            self.series.insert_unique(id_hash(&series), series, id_hash);
+        }
+    }
+
     pub fn forget(&mut self, series: u32) {
         let id = self.hot[series as usize].id;
         if let Ok(entry) = self.series.find_entry(hash(id), |known| *known == series) {

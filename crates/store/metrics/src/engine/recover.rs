@@ -257,9 +257,7 @@ impl Recovery {
         head.registry.free_the_rest();
         let mut pipeline = Pipeline::new(log);
         let now_s = self.shared.clock.monotonic().as_secs() as u32;
-        for series in head.registry.live() {
-            pipeline.know(series, head.registry.id(series), now_s);
-        }
+        pipeline.know_all(&head.registry, now_s);
         head.active.each_row(|float| pipeline.replayed(&float));
         head.active.each_histogram(|sample| pipeline.replayed_histogram(&sample));
         Ok(pipeline)

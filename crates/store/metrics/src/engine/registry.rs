@@ -50,8 +50,18 @@ struct Name {
 #[derive(Debug)]
 struct Pair {
     name: u32,
+    place: Place,
     value: Box<str>,
     posting: Posting,
+}
+
+/// What a pair has to say about the order of series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Metric,
+    Job,
+    Instance,
+    None,
 }
 
 /// Pairs that decide where in a part a series stands.
@@ -87,6 +97,22 @@ impl Posting {
                 if many.try_push(series).is_err() {
                     many.insert(series);
                 }
+            }
+        }
+    }
+
+    /// Inserts many, which ascend.
+    fn insert_all(&mut self, series: &[u32]) {
+        match (&mut *self, series) {
+            (_, []) => {}
+            (_, [only]) => self.insert(*only),
+            (Self::Many(many), _) => **many |= sorted(series),
+            (Self::One(only), _) => {
+                let mut many = sorted(series);
+                if *only != NONE {
+                    many.insert(*only);
+                }
+                *self = if many.len() == 1 { Self::One(series[0]) } else { Self::Many(Box::new(many)) };
             }
         }
     }
@@ -137,6 +163,11 @@ impl Posting {
     }
 }
 
+fn sorted(series: &[u32]) -> RoaringBitmap {
+    RoaringBitmap::from_sorted_iter(series.iter().copied())
+        .unwrap_or_else(|_| series.iter().copied().collect())
+}
+
 impl Default for Registry {
     fn default() -> Self {
         Self {
@@ -159,6 +190,12 @@ impl Default for Registry {
 }
 
 impl Registry {
+    fn reserve(&mut self, series: usize) {
+        self.slots.reserve(series);
+        self.ids.reserve(series);
+        self.keys.reserve(series);
+    }
+
     /// Series that live.
     pub fn len(&self) -> u64 {
         self.live.len()
@@ -192,6 +229,12 @@ impl Registry {
     }
 
     fn place_pairs(&mut self, series: u32, id: SeriesId, pairs: &[u32]) {
+        self.place_without_postings(series, id, pairs);
+        pairs.iter().for_each(|pair| self.pairs[*pair as usize].posting.insert(series));
+    }
+
+    /// For who tells the postings of many series at once.
+    fn place_without_postings(&mut self, series: u32, id: SeriesId, pairs: &[u32]) {
         let at = series as usize;
         if at >= self.slots.len() {
             self.slots.resize(at + 1, NONE);
@@ -217,13 +260,11 @@ impl Registry {
         slot[1..].copy_from_slice(pairs);
         let mut key = Key { metric: NONE, job: NONE, instance: NONE };
         for &pair in pairs {
-            let held = &mut self.pairs[pair as usize];
-            held.posting.insert(series);
-            match &*self.names[held.name as usize].text {
-                METRIC_NAME => key.metric = pair,
-                "job" => key.job = pair,
-                "instance" => key.instance = pair,
-                _ => {}
+            match self.pairs[pair as usize].place {
+                Place::Metric => key.metric = pair,
+                Place::Job => key.job = pair,
+                Place::Instance => key.instance = pair,
+                Place::None => {}
             }
         }
         self.slots[at] = start;
@@ -259,7 +300,13 @@ impl Registry {
         if let Some(found) = values.find(hash, |pair| *pairs[*pair as usize].value == *value) {
             return *found;
         }
-        let pair = Pair { name: name_number, value: value.into(), posting: Posting::One(NONE) };
+        let place = match name {
+            METRIC_NAME => Place::Metric,
+            "job" => Place::Job,
+            "instance" => Place::Instance,
+            _ => Place::None,
+        };
+        let pair = Pair { name: name_number, place, value: value.into(), posting: Posting::One(NONE) };
         self.text_bytes += value.len();
         let number = match self.free_pairs.pop() {
             Some(number) => {

@@ -110,8 +110,10 @@ pub fn labels(metric: &str, instance: &str) -> Labels {
     Labels::from_pairs([("__name__", metric), ("job", "test"), ("instance", instance)])
 }
 
-/// A batch of floats: metric, instance, samples.
-pub fn batch(rows: &[(&str, &str, &[(i64, f64)])]) -> WriteBatch {
+/// Metric, instance, samples.
+pub type Floats<'a> = (&'a str, &'a str, &'a [(i64, f64)]);
+
+pub fn batch(rows: &[Floats<'_>]) -> WriteBatch {
     let mut batch = WriteBatch::default();
     for (metric, instance, samples) in rows {
         batch.row(&labels(metric, instance));

@@ -79,7 +79,7 @@ async fn what_is_said_beside_samples_outlives_crash_and_flush() {
         assert_eq!(found, [("up".to_owned(), vec![said.clone()])]);
         let found = harness.store.exemplars(&harness.tenant, &every()).await.unwrap();
         assert_eq!(found.len(), 1);
-        assert_eq!(found[0].exemplars, [exemplar.clone()]);
+        assert_eq!(found[0].exemplars, std::slice::from_ref(&exemplar));
     };
     check(&harness).await;
     check(&harness.crashed(0)).await;

@@ -13,6 +13,9 @@ const KIND: u8 = 16;
 /// Series of one frame: what one flipped bit may cost.
 const SERIES_PER_FRAME: usize = 16_384;
 
+/// A series in the file, at least.
+const SERIES_BYTES: usize = 20;
+
 /// Writes `series` as frames.
 pub fn save(registry: &Registry, series: &[u32], into: &mut Vec<u8>) {
     let mut local = vec![0u32; registry.pairs.len()];
@@ -64,6 +67,7 @@ pub struct Loaded {
 /// Reads the frames of `bytes` into `registry`.
 pub fn load(bytes: &[u8], registry: &mut Registry) -> Loaded {
     let mut loaded = Loaded::default();
+    registry.reserve(bytes.len() / SERIES_BYTES);
     let mut frames = Frames::new(bytes, 0);
     for frame in frames.by_ref() {
         loaded.frames += 1;
@@ -87,17 +91,40 @@ fn load_frame(payload: &[u8], registry: &mut Registry) -> Option<u64> {
     }
     let mut entries = 0;
     let mut of_series = Vec::new();
+    let mut used: Vec<Vec<u32>> = vec![Vec::new(); pairs.len()];
+    let mut whole = true;
     while !from.is_empty() {
-        let number = from.u32()?;
-        let id = SeriesId(u128::from_le_bytes(from.take(16)?.try_into().ok()?));
-        of_series.clear();
-        for _ in 0..from.varint()? {
-            of_series.push(*pairs.get(usize::try_from(from.varint()?).ok()?)?);
-        }
-        registry.place_pairs(number, id, &of_series);
+        let Some((number, id)) = load_series(&mut from, &pairs, &mut of_series) else {
+            whole = false;
+            break;
+        };
+        registry.place_without_postings(
+            number,
+            id,
+            &of_series.iter().map(|local| pairs[*local]).collect::<Vec<_>>(),
+        );
+        of_series.iter().for_each(|local| used[*local].push(number));
         entries += 1;
     }
-    Some(entries)
+    // At once for each pair: one by one is what a start would mostly spend its time on.
+    for (pair, mut series) in pairs.into_iter().zip(used) {
+        series.sort_unstable();
+        registry.pairs[pair as usize].posting.insert_all(&series);
+    }
+    whole.then_some(entries)
+}
+
+/// One series; its pairs as places in `pairs`.
+fn load_series(from: &mut Cursor<'_>, pairs: &[u32], of_series: &mut Vec<usize>) -> Option<(u32, SeriesId)> {
+    let number = from.u32()?;
+    let id = SeriesId(u128::from_le_bytes(from.take(16)?.try_into().ok()?));
+    of_series.clear();
+    for _ in 0..from.varint()? {
+        let local = usize::try_from(from.varint()?).ok()?;
+        pairs.get(local)?;
+        of_series.push(local);
+    }
+    Some((number, id))
 }
 
 #[cfg(test)]
