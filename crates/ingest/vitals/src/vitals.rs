@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -59,6 +62,8 @@ pub struct Vitals {
     ports: Ports,
     gateway: Mutex<Totals>,
     round: tokio::sync::Mutex<Round>,
+    /// A reading of the machine is under way; it may outlive its round when a disk does not answer.
+    reading: Arc<AtomicBool>,
     rounds_failed: crate::Counter,
     samples_refused: crate::Counter,
     series_left_out: crate::Counter,
@@ -92,8 +97,17 @@ impl Vitals {
             "Series of Stead's own metrics beyond what one round may write.",
             &[],
         );
-        let (gateway, round) = Default::default();
-        Arc::new(Self { options, ports, gateway, round, rounds_failed, samples_refused, series_left_out })
+        let (gateway, round, reading) = Default::default();
+        Arc::new(Self {
+            options,
+            ports,
+            gateway,
+            round,
+            reading,
+            rounds_failed,
+            samples_refused,
+            series_left_out,
+        })
     }
 
     /// Counts what the gateway told of one second.
@@ -102,11 +116,11 @@ impl Vitals {
         samples.iter().for_each(|sample| gateway.add(sample));
     }
 
-    /// Follows `samples` and writes a round at each multiple of [`Options::every`] until told to stop.
+    /// Follows `samples` and writes a round at once and then at each multiple of [`Options::every`] until told to stop.
     /// A round that fails is counted, and the next one comes: totals lose nothing by it.
     pub async fn run(self: Arc<Self>, shutdown: Shutdown, mut samples: BoxStream<'static, Vec<Sample>>) {
         let mut more = true;
-        let mut next = Box::pin(tokio::time::sleep(self.until_next()));
+        let mut next = Box::pin(tokio::time::sleep(Duration::ZERO));
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -173,9 +187,16 @@ impl Vitals {
         observed: Option<Vec<Observed>>,
         now_ms: i64,
     ) -> metrics_api::Result<(HashMap<Tenant, Set>, replicas::Disk)> {
+        let unavailable = |why: String| metrics_api::Error::Unavailable { why };
+        // Else every round would leave one more thread waiting for the same disk.
+        if self.reading.swap(true, Ordering::AcqRel) {
+            return Err(unavailable("the last reading of the machine is still under way".into()));
+        }
+        let under_way = UnderWay(Arc::clone(&self.reading));
         let instance = self.options.instance.clone();
         let registry = Arc::clone(&self.ports.registry);
         let read = move || {
+            let _under_way = under_way;
             if let Some(observed) = observed {
                 disk.observe(&observed);
             }
@@ -184,7 +205,6 @@ impl Vitals {
             let own = own(&registry, &instance);
             (node, own, disk)
         };
-        let unavailable = |why: String| metrics_api::Error::Unavailable { why };
         let (node, own, disk) = tokio::time::timeout(WAIT_MAX, self.ports.tasks.blocking("vitals", read))
             .await
             .map_err(|_| unavailable("the machine's figures were not read in time".into()))?
@@ -249,6 +269,15 @@ impl Vitals {
             set.text()
         };
         self.ports.tasks.blocking("metrics text", read).await
+    }
+}
+
+/// Ends what [`Vitals::reading`] says, however the reading ends.
+struct UnderWay(Arc<AtomicBool>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
     }
 }
 

@@ -267,6 +267,43 @@ A series that ends gets a staleness marker at the next round.
 |---|---|---|
 ";
 
+/// A source that answers when it is let.
+#[derive(Debug)]
+struct Stuck(std::sync::mpsc::SyncSender<()>, Mutex<std::sync::mpsc::Receiver<()>>);
+
+impl vitals::Source for Stuck {
+    fn collect(&self, _: &mut vitals::Set) {
+        self.0.send(()).unwrap();
+        self.1.lock().unwrap().recv().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_machine_that_does_not_answer_holds_one_thread_only() {
+    let world = World::new();
+    let (begun, has_begun) = std::sync::mpsc::sync_channel(1);
+    let (let_go, is_let) = std::sync::mpsc::sync_channel(1);
+    world.registry.register(Arc::new(Stuck(begun, Mutex::new(is_let))));
+    let mut first = Box::pin(world.vitals.round());
+    while has_begun.try_recv().is_err() {
+        assert!(futures_util::poll!(&mut first).is_pending());
+        tokio::task::yield_now().await;
+    }
+    drop(first);
+    world.clock.advance(Options::EVERY_DEFAULT);
+    let refused = world.vitals.round().await.unwrap_err().to_string();
+    assert!(refused.contains("still under way"), "{refused}");
+    let_go.send(()).unwrap();
+    let mut again = world.vitals.round().await;
+    let_go.send(()).unwrap();
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    while again.is_err() {
+        assert!(tokio::time::Instant::now() < deadline, "{again:?}");
+        tokio::task::yield_now().await;
+        again = world.vitals.round().await;
+    }
+}
+
 #[tokio::test]
 async fn a_round_that_fails_is_counted_and_totals_lose_nothing() {
     let world = World::new();
@@ -284,19 +321,24 @@ async fn it_runs_at_multiples_of_its_interval_until_told_to_stop() {
     let world = World::new();
     // Just before the next multiple, so that the test does not wait for it.
     world.clock.jump_to(Timestamp::from_millis(START_MS + 14_999));
-    let seconds = stream::iter([vec![second(START_MS)]]).boxed();
+    let seconds = stream::iter([vec![second(START_MS)]]).chain(stream::pending()).boxed();
     let vitals = world.vitals.clone();
     world
         .tasks
         .spawn_once(tasks::Kind::LOOP, "vitals", move |shutdown| vitals.run(shutdown, seconds))
         .unwrap();
     let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
-    while world.read("stead_gateway_request_duration_microseconds").await.is_empty() {
-        assert!(tokio::time::Instant::now() < deadline, "no round");
-        tokio::task::yield_now().await;
+    // The first round is at once, the next when its time has come.
+    for (rounds, step) in [(1, Duration::ZERO), (2, Options::EVERY_DEFAULT)] {
+        world.clock.advance(step);
+        while world.read("node_load1").await.len() < rounds {
+            assert!(tokio::time::Instant::now() < deadline, "no round");
+            tokio::task::yield_now().await;
+        }
     }
-    assert_eq!(world.read("node_load1").await.len(), 1);
+    assert_eq!(world.read("node_load1").await.iter().map(|at| at.0).collect::<Vec<_>>(), [0, 15_000]);
+    assert!(!world.read("stead_gateway_request_duration_microseconds").await.is_empty());
     world.tasks.request_shutdown("done");
     assert!(world.tasks.drain().await.is_clean());
-    assert_eq!(world.clock.now().millis(), START_MS + 14_999);
+    assert_eq!(world.clock.now().millis(), START_MS + 29_999);
 }
