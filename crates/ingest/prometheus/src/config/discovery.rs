@@ -22,7 +22,7 @@ pub enum Discovery {
     Http {
         url: String,
         refresh: Duration,
-        http: HttpClient,
+        http: Box<HttpClient>,
     },
     Dns {
         names: Vec<String>,
@@ -186,7 +186,7 @@ fn http(context: &mut Context, node: &Node) -> Option<Discovery> {
         context.error(node.range, format!("`url`: `{url}` is no address with http or https"), None);
         return None;
     }
-    Some(Discovery::Http { url, refresh, http })
+    Some(Discovery::Http { url, refresh, http: Box::new(http) })
 }
 
 fn dns(context: &mut Context, node: &Node) -> Option<Discovery> {
