@@ -57,16 +57,26 @@ impl Books {
     ) -> Result<Vec<(Scope, Versioned<T>)>, Problem> {
         let mut found = Vec::new();
         loop {
-            let page = self.state.scan(scan.clone()).await.map_err(|error| problem(&error))?;
-            for item in &page.items {
-                let versioned = Versioned { version: item.version, body: record::read(item)? };
-                found.push((item.key.scope.clone(), versioned));
-            }
-            match page.next {
+            let (page, next) = self.page(scan.clone()).await?;
+            found.extend(page);
+            match next {
                 Some(next) => scan.after = Some(next),
                 None => return Ok(found),
             }
         }
+    }
+
+    /// One page of what `scan` finds, and where the next begins.
+    pub async fn page<T: DeserializeOwned>(
+        &self,
+        scan: Scan,
+    ) -> Result<(Vec<(Scope, Versioned<T>)>, Option<String>), Problem> {
+        let page = self.state.scan(scan).await.map_err(|error| problem(&error))?;
+        let read = |item: &state::Record| {
+            let versioned = Versioned { version: item.version, body: record::read(item)? };
+            Ok((item.key.scope.clone(), versioned))
+        };
+        Ok((page.items.iter().map(read).collect::<Result<_, Problem>>()?, page.next))
     }
 
     pub async fn service(&self, scope: &Scope, name: &str) -> Result<Versioned<ServiceRecord>, Problem> {

@@ -1,6 +1,7 @@
 //! The engine: the port [`Delivery`] over records, reconciler and workflow engine.
 
 mod planning;
+mod plans;
 mod runs;
 pub(crate) mod schedules;
 mod views;
@@ -76,6 +77,10 @@ impl Engine {
         self.ports.tasks.spawn(tasks::Kind::LOOP, "schedules of jobs", move |shutdown| {
             engine.clone().keep_schedules(shutdown)
         })?;
+        let engine = self.clone();
+        self.ports
+            .tasks
+            .spawn(tasks::Kind::LOOP, "old plans", move |shutdown| engine.clone().keep_plans_few(shutdown))?;
         Ok(())
     }
 
