@@ -28,17 +28,13 @@ impl Sum {
         Self { value, lost: 0.0 }
     }
 
-    /// Kahan's sum in Neumaier's form.
+    /// A compensated sum (Neumaier's, with Knuth's branch-free error of an addition).
     #[inline]
     pub fn add(&mut self, value: f64) {
         let total = self.value + value;
-        if total.is_infinite() {
-            self.lost = 0.0;
-        } else if self.value.abs() >= value.abs() {
-            self.lost += (self.value - total) + value;
-        } else {
-            self.lost += (value - total) + self.value;
-        }
+        let taken = total - self.value;
+        let error = (self.value - (total - taken)) + (value - taken);
+        self.lost = if total.is_infinite() { 0.0 } else { self.lost + error };
         self.value = total;
     }
 

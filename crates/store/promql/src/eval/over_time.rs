@@ -11,7 +11,7 @@ use crate::{
         pairs,
         range::Window,
         range_histogram,
-        rate::{RateKind, Span, extended_rate, extrapolate},
+        rate::{Extrapolation, RateKind, Span, extended_rate},
     },
     histogram::{Sparse, Sum},
 };
@@ -258,8 +258,10 @@ fn rate(window: &Window<'_>, kind: RateKind, context: &mut Context<'_>) -> Out {
     }
     let times = window.times;
     let span = Span { first_ms: times[0], last_ms: times[times.len() - 1], samples: times.len() };
-    let to_zero = (kind.counter && increase > 0.0 && *first >= 0.0).then(|| first / increase);
-    Out::Float(increase * extrapolate(span, window.start, window.end, to_zero, kind))
+    let extrapolation = Extrapolation::new(span, window.start, window.end, kind);
+    let factor =
+        if kind.counter { extrapolation.counter_factor(*first, increase) } else { extrapolation.factor() };
+    Out::Float(increase * factor)
 }
 
 fn seconds(window: &Window<'_>, at: usize) -> f64 {
@@ -287,6 +289,14 @@ pub(crate) fn sum(values: &[f64]) -> f64 {
 
 /// The sum divided, as long as it does not overflow; then the mean is carried along instead.
 pub(crate) fn mean(values: &[f64]) -> f64 {
+    let mut plain = Sum::new(values[0]);
+    for value in &values[1..] {
+        plain.add(*value);
+    }
+    if plain.value.is_finite() {
+        let count = values.len() as f64;
+        return plain.value / count + plain.lost / count;
+    }
     let mut mean = Mean::new(values[0]);
     for value in &values[1..] {
         mean.add(*value);

@@ -10,7 +10,7 @@ use crate::{
         annotation::{Annotations, Note, Operation},
         over_time::Context,
         range::Window,
-        rate::{RateKind, Span, edges, extrapolate},
+        rate::{Extrapolation, RateKind, Span, edges},
     },
     histogram::{self, Incompatible, Sparse, detect_reset},
 };
@@ -21,11 +21,15 @@ pub(crate) fn rate(window: &Window<'_>, kind: RateKind, context: &mut Context<'_
     let all = window.histograms;
     let [first, _, ..] = all else { return None };
     let mut change = difference(all, kind, context)?;
-    let to_zero =
-        (kind.counter && change.count > 0.0 && first.count >= 0.0).then(|| first.count / change.count);
     let span =
         Span { first_ms: window.h_times[0], last_ms: window.h_times[all.len() - 1], samples: all.len() };
-    histogram::scale(&mut change, extrapolate(span, window.start, window.end, to_zero, kind));
+    let extrapolation = Extrapolation::new(span, window.start, window.end, kind);
+    let factor = if kind.counter {
+        extrapolation.counter_factor(first.count, change.count)
+    } else {
+        extrapolation.factor()
+    };
+    histogram::scale(&mut change, factor);
     Some(Arc::new(change))
 }
 

@@ -32,31 +32,62 @@ pub(crate) struct Span {
 }
 
 /// By how much an increase between the first and last sample grows to that of the whole window.
-/// `to_zero` is the share of the sampled time before the first sample at which the counter was zero.
-#[inline]
-pub(crate) fn extrapolate(span: Span, start: i64, end: i64, to_zero: Option<f64>, kind: RateKind) -> f64 {
-    let mut to_start = (span.first_ms - start) as f64 / 1000.0;
-    let mut to_end = (end - span.last_ms) as f64 / 1000.0;
-    let sampled = (span.last_ms - span.first_ms) as f64 / 1000.0;
-    let average = sampled / (span.samples - 1) as f64;
-    let threshold = average * NEAR_EDGE;
-    if to_start >= threshold {
-        to_start = average / 2.0;
-    }
-    if let Some(share) = to_zero {
-        let until_zero = sampled * share;
-        if until_zero < to_start {
-            to_start = until_zero;
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Extrapolation {
+    to_start: f64,
+    to_end: f64,
+    sampled: f64,
+    seconds: f64,
+    per_second: bool,
+    /// Without a look at where the counter was zero.
+    factor: f64,
+}
+
+impl Extrapolation {
+    pub fn new(span: Span, start: i64, end: i64, kind: RateKind) -> Self {
+        let mut to_start = (span.first_ms - start) as f64 / 1000.0;
+        let mut to_end = (end - span.last_ms) as f64 / 1000.0;
+        let sampled = (span.last_ms - span.first_ms) as f64 / 1000.0;
+        let average = sampled / (span.samples - 1) as f64;
+        let threshold = average * NEAR_EDGE;
+        if to_start >= threshold {
+            to_start = average / 2.0;
         }
+        if to_end >= threshold {
+            to_end = average / 2.0;
+        }
+        let seconds = (end - start) as f64 / 1000.0;
+        let mut found = Self { to_start, to_end, sampled, seconds, per_second: kind.per_second, factor: 0.0 };
+        found.factor = found.factor_from(to_start);
+        found
     }
-    if to_end >= threshold {
-        to_end = average / 2.0;
+
+    fn factor_from(&self, to_start: f64) -> f64 {
+        let factor = (self.sampled + to_start + self.to_end) / self.sampled;
+        if self.per_second { factor / self.seconds } else { factor }
     }
-    let mut factor = (sampled + to_start + to_end) / sampled;
-    if kind.per_second {
-        factor /= (end - start) as f64 / 1000.0;
+
+    /// The factor for a gauge.
+    pub fn factor(&self) -> f64 {
+        self.factor
     }
-    factor
+
+    /// The factor for a counter that stood at `first` before it grew by `increase`: it is not
+    /// extrapolated to before it was zero.
+    #[inline]
+    pub fn counter_factor(&self, first: f64, increase: f64) -> f64 {
+        if increase > 0.0 && first >= 0.0 {
+            // Most counters were zero long ago, which shows without a division.
+            if self.sampled * first > self.to_start * increase * 1.001 {
+                return self.factor;
+            }
+            let until_zero = self.sampled * (first / increase);
+            if until_zero < self.to_start {
+                return self.factor_from(until_zero);
+            }
+        }
+        self.factor
+    }
 }
 
 /// Rows of plain windows over floats: two indexes move forward, resets are found once.
@@ -72,6 +103,8 @@ pub(crate) fn rate_row(
     if kind.counter {
         resets.extend((1..values.len()).filter(|at| values[*at] < values[at - 1]));
     }
+    let nothing = Span { first_ms: 0, last_ms: 1, samples: 2 };
+    let mut alike = ((0, 0, 0, 0), Extrapolation::new(nothing, 0, 1, kind));
     let mut next_reset = 0;
     let (mut from, mut to) = (0, 0);
     for step in 0..windows.steps.count {
@@ -93,10 +126,15 @@ pub(crate) fn rate_row(
         for at in resets[next_reset..].iter().take_while(|at| **at < to) {
             increase += values[at - 1];
         }
-        let span = Span { first_ms: times[from], last_ms: times[to - 1], samples: to - from };
-        let to_zero =
-            (kind.counter && increase > 0.0 && values[from] >= 0.0).then(|| values[from] / increase);
-        row.floats[step] = increase * extrapolate(span, start, end, to_zero, kind);
+        // With samples and steps at even distances windows are alike, but for their values.
+        let shape = (times[from] - start, end - times[to - 1], times[to - 1] - times[from], to - from);
+        if shape != alike.0 {
+            let span = Span { first_ms: times[from], last_ms: times[to - 1], samples: to - from };
+            alike = (shape, Extrapolation::new(span, start, end, kind));
+        }
+        let factor =
+            if kind.counter { alike.1.counter_factor(values[from], increase) } else { alike.1.factor() };
+        row.floats[step] = increase * factor;
     }
 }
 
