@@ -4,7 +4,10 @@ use std::collections::HashMap;
 
 use crate::{
     ast::Place,
-    eval::text::{percent_g, quoted},
+    eval::{
+        date,
+        text::{percent_g, quoted, two_digits},
+    },
 };
 
 /// Kinds of annotations kept for one answer; beyond it they are only counted.
@@ -19,8 +22,51 @@ enum Level {
 /// Annotations by their words, each with the first place it was met at.
 #[derive(Debug, Default)]
 pub(crate) struct Annotations {
-    known: HashMap<String, (Level, Place, usize)>,
+    known: HashMap<String, Known>,
     omitted: [usize; 2],
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    level: Level,
+    place: Place,
+    /// How many were known before.
+    order: usize,
+    forced: Option<ForcedDetail>,
+}
+
+/// Where counts of classic buckets fell from a bucket to the next.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ForcedDetail {
+    pub first_ms: i64,
+    pub last_ms: i64,
+    pub samples: u64,
+    pub lowest: f64,
+    pub highest: f64,
+    pub largest_difference: f64,
+}
+
+impl ForcedDetail {
+    fn widen(&mut self, other: &Self) {
+        self.first_ms = self.first_ms.min(other.first_ms);
+        self.last_ms = self.last_ms.max(other.last_ms);
+        self.samples += other.samples;
+        self.lowest = self.lowest.min(other.lowest);
+        self.highest = self.highest.max(other.highest);
+        self.largest_difference = self.largest_difference.max(other.largest_difference);
+    }
+
+    fn words(&self) -> String {
+        format!(
+            ", from buckets {} to {}, with a max diff of {}, over {} samples from {} to {}",
+            percent_g(self.lowest),
+            percent_g(self.highest),
+            two_digits(self.largest_difference),
+            self.samples,
+            date::rfc3339(self.first_ms / 1000),
+            date::rfc3339(self.last_ms / 1000),
+        )
+    }
 }
 
 /// During which operation histograms did not fit.
@@ -188,12 +234,21 @@ impl Note<'_> {
 impl Annotations {
     pub fn add(&mut self, note: Note<'_>, place: Place) {
         let level = note.level();
-        let at = self.known.len();
-        if at >= ANNOTATIONS_MAX {
+        let order = self.known.len();
+        if order >= ANNOTATIONS_MAX {
             self.omitted[usize::from(level == Level::Info)] += 1;
             return;
         }
-        self.known.entry(note.words()).or_insert((level, place, at));
+        self.known.entry(note.words()).or_insert(Known { level, place, order, forced: None });
+    }
+
+    /// Notes that counts of a metric's buckets were raised.
+    pub fn add_forced(&mut self, name: &str, place: Place, detail: ForcedDetail) {
+        let note = Note::ForcedMonotonicity(name);
+        self.add(note, place);
+        if let Some(known) = self.known.get_mut(&note.words()) {
+            known.forced.get_or_insert(ForcedDetail { samples: 0, ..detail }).widen(&detail);
+        }
     }
 
     pub fn merge(&mut self, other: Self) {
@@ -201,10 +256,14 @@ impl Annotations {
             return;
         }
         let mut others: Vec<_> = other.known.into_iter().collect();
-        others.sort_unstable_by_key(|(_, (_, _, at))| *at);
-        for (words, (level, place, _)) in others {
-            let at = self.known.len();
-            self.known.entry(words).or_insert((level, place, at));
+        others.sort_unstable_by_key(|(_, known)| known.order);
+        for (words, theirs) in others {
+            let order = self.known.len();
+            let own = self.known.entry(words).or_insert(Known { order, forced: None, ..theirs });
+            match (&mut own.forced, theirs.forced) {
+                (Some(own), Some(theirs)) => own.widen(&theirs),
+                (own, theirs) => *own = own.or(theirs),
+            }
         }
         for (own, theirs) in self.omitted.iter_mut().zip(other.omitted) {
             *own += theirs;
@@ -214,13 +273,14 @@ impl Annotations {
     /// Warnings and infos with their places in `query`, in the order in which they were met.
     pub fn finish(self, query: &str) -> (Vec<String>, Vec<String>) {
         let mut all: Vec<_> = self.known.into_iter().collect();
-        all.sort_unstable_by_key(|(_, (_, _, at))| *at);
+        all.sort_unstable_by_key(|(_, known)| known.order);
         let (mut warnings, mut infos) = (Vec::new(), Vec::new());
-        for (words, (level, place, _)) in all {
-            let at = line_and_column(query, place.start);
-            match level {
-                Level::Warning => warnings.push(format!("PromQL warning: {words} ({at})")),
-                Level::Info => infos.push(format!("PromQL info: {words} ({at})")),
+        for (words, known) in all {
+            let at = line_and_column(query, known.place.start);
+            let detail = known.forced.map(|forced| forced.words()).unwrap_or_default();
+            match known.level {
+                Level::Warning => warnings.push(format!("PromQL warning: {words}{detail} ({at})")),
+                Level::Info => infos.push(format!("PromQL info: {words}{detail} ({at})")),
             }
         }
         for (list, omitted, kind) in
@@ -244,6 +304,26 @@ fn line_and_column(query: &str, at: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_raised_is_summed_up() {
+        let mut annotations = Annotations::default();
+        let one = ForcedDetail {
+            first_ms: 0,
+            last_ms: 0,
+            samples: 1,
+            lowest: 2.5,
+            highest: 10.0,
+            largest_difference: 1.234,
+        };
+        annotations.add_forced("a", Place::new(0, 1), one);
+        let later = ForcedDetail { first_ms: 60_000, last_ms: 60_000, highest: 100.0, ..one };
+        annotations.add_forced("a", Place::new(0, 1), later);
+        let (_, infos) = annotations.finish("a");
+        let end = "for metric name \"a\", from buckets 2.5 to 100, with a max diff of 1.2, over 2 samples from \
+                   1970-01-01T00:00:00Z to 1970-01-01T00:01:00Z (1:1)";
+        assert!(infos[0].ends_with(end), "{}", infos[0]);
+    }
 
     #[test]
     fn the_first_place_counts_and_the_number_is_bounded() {

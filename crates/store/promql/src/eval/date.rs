@@ -31,6 +31,14 @@ fn days_before(year: i64, month: i64) -> i64 {
     era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
 }
 
+/// A time in seconds as RFC 3339 writes it.
+pub(crate) fn rfc3339(seconds: i64) -> String {
+    let (days, within) = (seconds.div_euclid(DAY_S), seconds.rem_euclid(DAY_S));
+    let Date { year, month, day } = civil(days);
+    let (hour, minute, second) = (within / 3600, within / 60 % 60, within % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
 /// The part that the function of this name gives, of seconds since the epoch.
 pub(crate) fn part(function: &str, seconds: f64) -> Option<f64> {
     // Years beyond a million are held at it: no calendar reaches there.

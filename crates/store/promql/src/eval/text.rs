@@ -27,6 +27,11 @@ pub(crate) fn percent_g(value: f64) -> String {
     general(value, 21)
 }
 
+/// Go's `%.2g`.
+pub(crate) fn two_digits(value: f64) -> String {
+    general(format!("{value:.1e}").parse().unwrap_or(value), 2)
+}
+
 /// Go's `strconv.FormatFloat(value, 'f', -1, 64)`.
 pub(crate) fn plain(value: f64) -> String {
     if value.is_infinite() { general(value, 0) } else { format!("{value}") }

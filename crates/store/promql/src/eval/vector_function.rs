@@ -8,7 +8,7 @@ use crate::{
     ast::{Call, Expr, Place},
     eval::{
         Error, Result,
-        annotation::Note,
+        annotation::{ForcedDetail, Note},
         date,
         labels::{give, text_of},
         node::Evaluator,
@@ -271,7 +271,16 @@ impl Evaluator {
                 Found::Classic(buckets) => {
                     let (value, forced) = classic::quantile(q.get(at), buckets);
                     if forced.any {
-                        self.note(Note::ForcedMonotonicity(name), forced_place);
+                        let time = steps.time(at);
+                        let detail = ForcedDetail {
+                            first_ms: time,
+                            last_ms: time,
+                            samples: 1,
+                            lowest: forced.lowest,
+                            highest: forced.highest,
+                            largest_difference: forced.largest_difference,
+                        };
+                        self.annotations.borrow_mut().add_forced(name, forced_place, detail);
                     }
                     value
                 }
