@@ -481,3 +481,65 @@ impl Sink for Append<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(settings: &str) -> Arc<Job> {
+        let text = format!("scrape_configs:\n- {{job_name: j{settings}}}");
+        Arc::new(crate::config::parse(std::path::Path::new("p.yml"), text).unwrap().jobs.remove(0))
+    }
+
+    fn scrape(cache: &mut Cache, job: &Arc<Job>, body: &str) -> Result<Outcome, String> {
+        cache.rules_are(job);
+        cache.scrape(body.as_bytes(), Format::Text, job, &Labels::from_pairs([("job", "j")]), 1000)
+    }
+
+    #[test]
+    fn a_series_is_looked_into_once_and_forgotten_when_it_is_long_gone() {
+        let (mut cache, job) = (Cache::default(), job(""));
+        for round in 0..100 {
+            let body: String = (0..100).map(|at| format!("churn{{round=\"{round}\"}} {at} {at}\n")).collect();
+            let out = scrape(&mut cache, &job, &format!("steady 1\n{body}")).unwrap();
+            assert_eq!(out.scraped, 101);
+            assert!(cache.entries.len() <= 8, "{} entries after {round} rounds", cache.entries.len());
+            assert_eq!(cache.index.len(), cache.entries.len());
+        }
+        let steady = cache.find("steady", MetricType::Unknown).unwrap();
+        assert_eq!(cache.entries[steady].met, 100);
+    }
+
+    #[test]
+    fn a_failed_scrape_leaves_nothing_and_counts_its_series_as_new_later() {
+        let (mut cache, job) = (Cache::default(), job(", sample_limit: 2"));
+        assert_eq!(scrape(&mut cache, &job, "a 1\n").unwrap().added, 1);
+        assert!(scrape(&mut cache, &job, "a 1\nb 1\nc 1\n").is_err());
+        let ended = cache.end_all(2000);
+        let rows: Vec<_> =
+            ended.rows().map(|row| Labels::from_bytes(row.labels).unwrap().to_string()).collect();
+        assert_eq!(rows, [r#"a{job="j"}"#], "what was never stored needs no marker");
+        assert!(cache.end_all(3000).is_empty());
+        assert_eq!(scrape(&mut cache, &job, "a 1\nb 1\n").unwrap().added, 2);
+    }
+
+    #[test]
+    fn names_of_the_target_win_and_what_was_there_is_kept_aside() {
+        let (mut cache, job) = (Cache::default(), job(""));
+        let out = scrape(&mut cache, &job, "a{job=\"x\",exported_job=\"y\"} 1\n").unwrap();
+        let row = out.batch.rows().next().unwrap();
+        let labels = Labels::from_bytes(row.labels).unwrap().to_string();
+        assert_eq!(labels, r#"a{exported_exported_job="x", exported_job="y", job="j"}"#);
+    }
+
+    #[test]
+    fn parts_of_histograms_that_are_long_gone_are_forgotten() {
+        let (mut cache, job) = (Cache::default(), job(", convert_classic_histograms_to_nhcb: true"));
+        for round in 0..30 {
+            let parts: String =
+                (0..100).map(|at| format!("h_bucket{{r=\"{round}\",le=\"{at}\"}} {at}\n")).collect();
+            scrape(&mut cache, &job, &format!("# TYPE h histogram\n{parts}")).unwrap();
+            assert!(cache.parts.known.len() <= 2 * 100 + PARTS_KEPT + 100);
+        }
+    }
+}

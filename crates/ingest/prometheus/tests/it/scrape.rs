@@ -245,14 +245,17 @@ async fn targets_come_from_files_servers_and_services() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("t.yml");
     fs::write(&file, format!("- targets: ['{address}']\n  labels: {{instance: file}}\n")).unwrap();
+    let port = address.rsplit(':').next().unwrap();
     bed.apply_jobs(&format!(
         "- {{job_name: f, file_sd_configs: [{{files: ['{}/*.yml'], refresh_interval: 50ms}}]}}\n\
          - {{job_name: h, http_sd_configs: [{{url: 'http://{address}/sd', refresh_interval: 50ms}}]}}\n\
+         - {{job_name: n, dns_sd_configs: [{{names: [localhost], type: A, port: {port}}}]}}\n\
          - {{job_name: s, stead_sd_configs: [{{}}], relabel_configs: [{{source_labels: [__meta_stead_service], target_label: instance}}, {{source_labels: [__meta_stead_service], regex: no, action: drop}}]}}",
         folder.path().display()
     ));
     bed.store.until_value(r#"a{instance="file", job="f"}"#, "1").await;
     bed.store.until_value(r#"a{instance="http", job="h"}"#, "1").await;
+    bed.store.until_value(&format!("a{{instance=\"{address}\", job=\"n\"}}"), "1").await;
     let group = |service: &str| Group {
         source: service.to_owned(),
         targets: vec![[("__address__".to_owned(), address.clone())].into()],
