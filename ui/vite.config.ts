@@ -45,7 +45,8 @@ function keepFolder(): Plugin {
 // `npm run dev` in front of a running Stead (STEAD_URL), or of the test double. Stead refuses changes
 // that come from another origin, so the proxy names its own.
 const target = process.env.STEAD_URL ?? "http://127.0.0.1:4400";
-const proxy = { "/api": { target, changeOrigin: true, headers: { origin: target } } };
+const to = { target, changeOrigin: true, headers: { origin: target } };
+const proxy = { "/api": to, "/prometheus": to };
 
 export default defineConfig({
   plugins: [react(), keepFolder(), precompress()],

@@ -26,6 +26,7 @@ export const router = createBrowserRouter([
             path: "services/:name/:tab?",
             lazy: async () => ({ Component: (await import("./pages/service/ServicePage")).ServicePage }),
           },
+          { path: "explore/:tab?", lazy: async () => ({ Component: (await import("./pages/explore/ExplorePage")).ExplorePage }) },
           { path: "changes", lazy: async () => ({ Component: (await import("./pages/changes/ChangesPage")).ChangesPage }) },
           { path: "plans", lazy: async () => ({ Component: (await import("./pages/plans/PlansPage")).PlansPage }) },
           { path: "plans/:id", lazy: async () => ({ Component: (await import("./pages/plans/PlanPage")).PlanPage }) },

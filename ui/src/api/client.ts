@@ -45,6 +45,9 @@ export function rememberCsrf(word: string | null | undefined): void {
   csrf = word ?? null;
 }
 
+/** What a change, or a question sent with POST, has to carry. */
+export const csrfHeaders = (): Record<string, string> => (csrf ? { "X-Stead-Csrf": csrf } : {});
+
 const sendCsrf: Middleware = {
   onRequest({ request }) {
     if (csrf && request.method !== "GET") request.headers.set("X-Stead-Csrf", csrf);

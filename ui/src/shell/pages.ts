@@ -1,4 +1,5 @@
 import {
+  IconChartLine,
   IconChecklist,
   IconHistory,
   IconKey,
@@ -20,6 +21,7 @@ export interface PageEntry {
 export const PAGES: PageEntry[] = [
   { path: "/", title: "Map", icon: IconTopologyStar3, key: "m", about: "Who calls whom, and how it goes" },
   { path: "/services", title: "Services", icon: IconLayoutList, key: "s", about: "All services, jobs and what they need" },
+  { path: "/explore", title: "Explore", icon: IconChartLine, key: "e", about: "Ask the metrics, in PromQL" },
   { path: "/changes", title: "Changes", icon: IconHistory, key: "c", about: "The ledger: who changed what, and why" },
   { path: "/plans", title: "Plans", icon: IconChecklist, key: "p", about: "Review and apply what would change" },
   { path: "/secrets", title: "Secrets", icon: IconKey, key: "x", about: "Names and versions, never values" },

@@ -5,6 +5,7 @@ import type { AddressInfo } from "node:net";
 import { extname, join, normalize } from "node:path";
 import { iso, type All } from "./basics";
 import { apply, rotate } from "./plans";
+import { servePrometheus } from "./prometheus";
 import { World } from "./world";
 
 /** Stands in for `/api/stead/v1` in the tests of the pages. It keeps the rules that pages depend on. */
@@ -281,6 +282,10 @@ export async function startBackend(options: { empty?: boolean; port?: number; no
 
   const server: Server = createServer((request, response) => {
     const { pathname, searchParams } = new URL(request.url ?? "/", "http://localhost");
+    if (pathname.startsWith("/prometheus/api/v1/")) {
+      if (sessionOf(request)) return void servePrometheus(request, response, pathname.slice("/prometheus/api/v1".length), searchParams);
+      return answer(response, 401, { code: "access.signed_out", status: 401, message: "nobody is signed in" }, "application/problem+json");
+    }
     const api = pathname.startsWith(`${BASE}/`);
     const path = api ? pathname.slice(BASE.length) : pathname;
     if (api && stalling?.test(path)) return;
