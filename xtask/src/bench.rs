@@ -5,6 +5,7 @@
 
 pub mod footprint;
 pub mod gateway;
+pub mod metrics;
 pub mod plan;
 mod stand;
 
@@ -14,7 +15,7 @@ use serde::Serialize;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// What to measure: gateway, plan, footprint
+    /// What to measure: gateway, plan, footprint, metrics
     name: String,
     /// Fewer and shorter rounds
     #[arg(long)]
@@ -22,7 +23,7 @@ pub struct Args {
     /// `json`, or a table
     #[arg(long, default_value = "table")]
     output: String,
-    /// plan, footprint: measure this program instead of building it
+    /// plan, footprint, metrics: measure this program instead of building it
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
 }
@@ -36,8 +37,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     match args.name.as_str() {
         "gateway" => gateway::run(args.quick, json),
         "plan" => plan::run(args.program, args.quick, json),
+        "metrics" => metrics::run(args.program, args.quick, json),
         "footprint" => footprint::run(args.program, args.quick, json),
-        name => anyhow::bail!("there is no bench {name:?}; there are: gateway, plan, footprint"),
+        name => anyhow::bail!("there is no bench {name:?}; there are: gateway, plan, footprint, metrics"),
     }
 }
 

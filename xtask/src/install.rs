@@ -25,7 +25,11 @@ pub const TESTS: &[Package] = &[
         has: "/etc/ssl/certs/ca-certificates.crt",
         why: "npm and git over https",
     },
-    Package { name: "prometheus", has: "/usr/bin/prometheus", why: "a client that writes metrics, and its peer" },
+    Package {
+        name: "prometheus",
+        has: "/usr/bin/prometheus",
+        why: "a client that writes metrics, and its peer",
+    },
     Package { name: "nginx-light", has: "/usr/sbin/nginx", why: "the peer of the gateway's benchmark" },
     Package { name: "wrk", has: "/usr/bin/wrk", why: "load of the gateway's benchmark" },
 ];
