@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use access::Access;
 use base::{Class, Clock, Ctx, Problem, Scope, Tenant, time::SystemClock};
-use cli::args::Listen;
+use cli::args::{Listen, MetricsSettings};
 use delivery::{Engine, Ports as DeliveryPorts};
 use disk::RealDisk;
 use runtime::ProcessDriver;
@@ -19,6 +19,7 @@ use crate::{
     http::{self, Secured},
     layout::{Layout, ServerFile},
     machine::ThisMachine,
+    metrics::Metrics,
     roles,
 };
 
@@ -32,7 +33,7 @@ const GATEWAY_LISTEN_DEFAULT: &str = "127.0.0.1:8080";
 ///
 /// # Errors
 /// Another server holds the directory, or something in it cannot be opened.
-pub(crate) fn run(data: PathBuf, listen: Listen) -> Result<(), Problem> {
+pub(crate) fn run(data: PathBuf, listen: Listen, metrics: MetricsSettings) -> Result<(), Problem> {
     crate::log::set_up();
     // Whoever started this one in place of another need not wait for it to be ready.
     runtime::ready::say();
@@ -43,10 +44,10 @@ pub(crate) fn run(data: PathBuf, listen: Listen) -> Result<(), Problem> {
         .enable_all()
         .build()
         .map_err(|error| Problem::new(Class::Internal, "bin.runtime", format!("cannot start: {error}")))?;
-    runtime.block_on(control(data, listen))
+    runtime.block_on(control(data, listen, metrics))
 }
 
-async fn control(data: PathBuf, listen: Listen) -> Result<(), Problem> {
+async fn control(data: PathBuf, listen: Listen, metrics: MetricsSettings) -> Result<(), Problem> {
     let layout = Layout::new(data);
     layout.make()?;
     let _lock = take_lock(&layout).await?;
@@ -68,6 +69,7 @@ async fn control(data: PathBuf, listen: Listen) -> Result<(), Problem> {
         http::free(addresses.gateway, "--gateway-listen")?;
     }
     let gateway = GatewayFiles::new(layout.routes(), layout.gateway_socket(), tasks.clone());
+    let watched = gateway.clone();
     let engine = Engine::new(
         DeliveryPorts {
             tenant: Tenant::default(),
@@ -110,7 +112,9 @@ async fn control(data: PathBuf, listen: Listen) -> Result<(), Problem> {
         &url,
         engine.shared(),
     );
-    let router = api::router(api::Ports {
+    let metrics = Metrics::open(&layout, metrics, &clock, &tasks).await?;
+    metrics.measure(&Tenant::default(), parts.driver.clone(), &watched)?;
+    let ports = api::Ports {
         tenant: Tenant::default(),
         base_url: url.clone(),
         tls: secured.is_some(),
@@ -125,8 +129,8 @@ async fn control(data: PathBuf, listen: Listen) -> Result<(), Problem> {
         machine: Arc::new(machine),
         world: engine.shared().changes(),
         streams: api::Ports::streams(),
-    })
-    .merge(web::router());
+    };
+    let router = metrics.router(&ports).merge(api::router(ports)).merge(web::router());
     announce(&layout, &url, secured.as_ref())?;
     serve(&tasks, listener, secured, router)?;
     wait(&tasks).await;

@@ -72,6 +72,9 @@ impl Layout {
     pub(crate) fn tls(&self) -> PathBuf {
         self.root.join("tls")
     }
+    pub(crate) fn metrics(&self) -> PathBuf {
+        self.root.join("metrics")
+    }
     pub(crate) fn backups(&self) -> PathBuf {
         self.root.join("backups")
     }
@@ -93,6 +96,7 @@ impl Layout {
             (self.gateway(), 0o700),
             (self.tls(), 0o700),
             (self.backups(), 0o700),
+            (self.metrics(), 0o700),
         ] {
             directory(&path, mode)?;
         }

@@ -9,6 +9,7 @@ mod http;
 mod layout;
 mod log;
 mod machine;
+mod metrics;
 mod roles;
 mod unit;
 
@@ -26,7 +27,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let data = cli.global.data();
     match cli.command {
-        Command::Serve(args) => log::told(control::run(data, args.listen)),
+        Command::Serve(args) => log::told(control::run(data, args.listen, args.metrics)),
         Command::Gateway(args) => log::told(roles::run_gateway(&data, args.threads)),
         command => {
             let cli = Cli { global: cli.global, command };

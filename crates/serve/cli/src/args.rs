@@ -2,6 +2,7 @@
 
 use std::{fmt, path::PathBuf};
 
+use base::units::{Bytes, Span};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
 
 /// As in `docs/reference/exit-statuses.md`.
@@ -103,6 +104,9 @@ pub enum Command {
     Logs(Logs),
     /// Show what changed, by whom and why
     Events(Events),
+    /// Query metrics and look at what is stored
+    #[command(subcommand)]
+    Metrics(Metrics),
     /// Check the ledger
     #[command(subcommand)]
     Audit(Audit),
@@ -192,6 +196,47 @@ pub struct Plan {
     pub detailed_exitcode: bool,
     #[command(flatten)]
     pub listen: Listen,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Metrics {
+    /// Evaluate a PromQL expression, over a time with a small graph or at one moment
+    Query(MetricsQuery),
+    /// List metrics, or the values of one label
+    Labels {
+        /// A label, such as job; metrics when left out
+        #[arg(default_value = "__name__")]
+        label: String,
+        /// Only of series that this selector finds, such as '{job="node"}'
+        #[arg(long = "match", value_name = "SELECTOR")]
+        selector: Option<String>,
+    },
+    /// Show what makes the number of series
+    Cardinality {
+        /// Rows of each table
+        #[arg(long, default_value_t = 10)]
+        limit: u32,
+    },
+    /// Show what is scraped, and whether it answers
+    Targets,
+}
+
+#[derive(Debug, Args)]
+pub struct MetricsQuery {
+    /// The expression, such as 'sum by (service) (rate(stead_gateway_requests_total[1m]))'
+    pub expression: String,
+    /// Length of the time shown, such as 30m or 6h; 0 asks for one moment
+    #[arg(long, default_value = "1h", value_name = "DURATION")]
+    pub since: String,
+    /// End of that time, or the moment: RFC 3339 or seconds since 1970; now when left out
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<String>,
+    /// Distance of two points; chosen by the width when left out
+    #[arg(long, value_name = "DURATION")]
+    pub step: Option<String>,
+    /// Series drawn and listed at most
+    #[arg(long, default_value_t = 10)]
+    pub limit: usize,
 }
 
 #[derive(Debug, Args)]
@@ -367,6 +412,25 @@ pub struct Stop {
 pub struct Serve {
     #[command(flatten)]
     pub listen: Listen,
+    #[command(flatten)]
+    pub metrics: MetricsSettings,
+}
+
+/// How the server keeps metrics. A server that `up` starts takes them from the environment.
+#[derive(Debug, Clone, Args)]
+pub struct MetricsSettings {
+    /// How long samples are kept
+    #[arg(long, env = "STEAD_METRICS_RETENTION", default_value = "30d", value_name = "DURATION")]
+    pub metrics_retention: Span,
+    /// Memory for samples not yet on disk and for what is read
+    #[arg(long, env = "STEAD_METRICS_MEMORY", default_value = "512MiB", value_name = "SIZE")]
+    pub metrics_memory: Bytes,
+    /// How long samples gather before one sync to disk; whoever sends them waits for it
+    #[arg(long, env = "STEAD_METRICS_SYNC_INTERVAL", default_value = "0s", value_name = "DURATION")]
+    pub metrics_sync_interval: Span,
+    /// Do not measure the host, what runs and Stead itself
+    #[arg(long, env = "STEAD_NO_VITALS", value_parser = BoolishValueParser::new())]
+    pub no_vitals: bool,
 }
 
 #[derive(Debug, Clone, Args)]

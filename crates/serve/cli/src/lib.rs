@@ -8,7 +8,9 @@
 
 pub mod args;
 mod artifacts;
+mod chart;
 mod look;
+mod metrics;
 mod operate;
 mod render;
 mod secret;
@@ -92,6 +94,7 @@ async fn dispatch(cli: Cli, host: &dyn Host) -> Result<ExitCode, Problem> {
         Command::Status(args) => return look::status(&connect(&global, host).await?, &global, args).await,
         Command::Logs(args) => look::logs(&connect(&global, host).await?, &global, args).await?,
         Command::Events(args) => look::events(&connect(&global, host).await?, &global, args).await?,
+        Command::Metrics(args) => metrics::run(&connect(&global, host).await?, &global, args).await?,
         Command::Audit(args) => return look::audit(&connect(&global, host).await?, &global, args).await,
         Command::Restart(args) => operate::restart(&connect(&global, host).await?, args).await?,
         Command::Scale(args) => operate::scale(&connect(&global, host).await?, args).await?,

@@ -357,7 +357,9 @@ async fn finish(
             .collect();
         print_json(&json!({
             "api": api, "ui": server.endpoint.url, "gateway": info.gateway,
-            "prometheus_url": null, "otlp_http_url": null, "otlp_grpc": null,
+            "prometheus_url": format!("{}/prometheus", server.endpoint.url),
+            "otlp_http_url": format!("{}/otlp", server.endpoint.url),
+            "otlp_grpc": server.endpoint.url.split_once("://").map(|(_, authority)| authority),
             "token_file": server.token_file, "services": list,
         }));
         return Ok(());

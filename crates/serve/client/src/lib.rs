@@ -5,6 +5,8 @@
 //! pinned certificate where the server has one of its own. Enter at [`Client::new`].
 
 mod generated;
+mod prometheus;
 mod transport;
 
+pub use prometheus::Answered;
 pub use transport::{Client, Endpoint, Error, Result};

@@ -150,9 +150,7 @@ impl Client {
             let response = self.send(method, path, query, kind, body).await?;
             self.read_whole(response).await
         };
-        let bytes = tokio::time::timeout(self.timeout, sent)
-            .await
-            .map_err(|_| Error::Timeout { url: self.endpoint.url.clone(), after: self.timeout })??;
+        let bytes = self.in_time(sent).await?;
         let bytes = if bytes.is_empty() { Bytes::from_static(b"null") } else { bytes };
         serde_json::from_slice(&bytes).map_err(|error| self.answer(&error))
     }
@@ -202,9 +200,7 @@ impl Client {
     ) -> Result<BoxStream<'static, Result<String>>> {
         let body = Full::new(Bytes::new()).map_err(|never| match never {}).boxed();
         let sent = self.send(Method::GET, path, query, None, body);
-        let response = tokio::time::timeout(self.timeout, sent)
-            .await
-            .map_err(|_| Error::Timeout { url: self.endpoint.url.clone(), after: self.timeout })??;
+        let response = self.in_time(sent).await?;
         let response = self.check(response).await?;
         let url = self.endpoint.url.clone();
         let start = (response.into_body(), Vec::<u8>::new(), url);
@@ -232,7 +228,7 @@ impl Client {
         .boxed())
     }
 
-    async fn send(
+    pub(crate) async fn send(
         &self,
         method: Method,
         path: &str,
@@ -285,6 +281,13 @@ impl Client {
         text
     }
 
+    /// Waits for `sent` as long as this client waits.
+    pub(crate) async fn in_time<T>(&self, sent: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::time::timeout(self.timeout, sent)
+            .await
+            .map_err(|_| Error::Timeout { url: self.endpoint.url.clone(), after: self.timeout })?
+    }
+
     async fn check(&self, response: Response<Incoming>) -> Result<Response<Incoming>> {
         if response.status().is_success() {
             return Ok(response);
@@ -307,7 +310,7 @@ impl Client {
         self.collect(response).await
     }
 
-    async fn collect(&self, response: Response<Incoming>) -> Result<Bytes> {
+    pub(crate) async fn collect(&self, response: Response<Incoming>) -> Result<Bytes> {
         let limited = http_body_util::Limited::new(response.into_body(), ANSWER_BYTES_MAX);
         let collected = limited
             .collect()
@@ -316,7 +319,7 @@ impl Client {
         Ok(collected.to_bytes())
     }
 
-    fn answer(&self, error: &dyn std::fmt::Display) -> Error {
+    pub(crate) fn answer(&self, error: &dyn std::fmt::Display) -> Error {
         Error::Answer { url: self.endpoint.url.clone(), why: error.to_string() }
     }
 }

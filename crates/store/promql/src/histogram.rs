@@ -7,7 +7,8 @@
 
 use metrics_api::{CounterReset, Histogram, NHCB_SCHEMA, Span};
 
-pub(crate) use bucket::{Bucket, all_buckets, bound, equal, side_buckets};
+pub use bucket::{Bucket, all_buckets};
+pub(crate) use bucket::{bound, equal, side_buckets};
 pub(crate) use reset::detect_reset;
 
 mod bucket;

@@ -19,7 +19,7 @@ pub mod complete;
 pub mod conformance;
 pub mod eval;
 pub mod function;
-mod histogram;
+pub mod histogram;
 mod json;
 mod lex;
 pub mod literal;

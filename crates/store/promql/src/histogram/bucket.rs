@@ -5,7 +5,7 @@ use metrics_api::{Histogram, NHCB_SCHEMA};
 use super::sparse_side;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Bucket {
+pub struct Bucket {
     pub lower: f64,
     pub upper: f64,
     pub count: f64,
@@ -56,7 +56,7 @@ pub(crate) fn side_buckets(of: &Histogram, negative: bool) -> Vec<Bucket> {
 }
 
 /// All buckets, ascending. Those that reach into the zero bucket end at it.
-pub(crate) fn all_buckets(of: &Histogram) -> Vec<Bucket> {
+pub fn all_buckets(of: &Histogram) -> Vec<Bucket> {
     let mut all = side_buckets(of, true);
     all.reverse();
     let zero = of.zero_threshold;
