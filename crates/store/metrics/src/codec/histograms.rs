@@ -10,7 +10,7 @@ use super::{
     values::{self, Encoding, ValueEncoder},
 };
 
-/// Floats in one chunk of histograms.
+/// Floats in one chunk of histograms, spans and custom boundaries counted with each.
 pub const CHUNK_FLOATS_MAX: usize = 1 << 20;
 /// Columns that are no buckets: count, zero count, sum.
 const FIXED_COLUMNS: usize = 3;
@@ -23,20 +23,26 @@ pub(crate) fn run_len(values: &[Arc<Histogram>]) -> usize {
     let Some(layout) = values.iter().find(|value| !is_marker(value)) else {
         return values.len().min(CHUNK_SAMPLES_MAX);
     };
-    let max = (CHUNK_FLOATS_MAX / columns(layout)).clamp(1, CHUNK_SAMPLES_MAX);
+    let max = (CHUNK_FLOATS_MAX / weight(layout)).clamp(1, CHUNK_SAMPLES_MAX);
     let same = |value: &&Arc<Histogram>| is_marker(value) || same_layout(layout, value);
     values.iter().take(max).take_while(same).count()
 }
 
 /// Whether one histogram fits a chunk at all.
 pub(crate) fn fits(value: &Histogram) -> bool {
-    columns(value) <= CHUNK_FLOATS_MAX
+    weight(value) <= CHUNK_FLOATS_MAX
         && value.positive_spans.len() <= SPANS_MAX
         && value.negative_spans.len() <= SPANS_MAX
 }
 
-fn columns(layout: &Histogram) -> usize {
-    FIXED_COLUMNS + layout.positive_buckets.len() + layout.negative_buckets.len()
+/// What each histogram of a layout takes, in floats.
+fn weight(layout: &Histogram) -> usize {
+    FIXED_COLUMNS
+        + layout.positive_buckets.len()
+        + layout.negative_buckets.len()
+        + layout.positive_spans.len()
+        + layout.negative_spans.len()
+        + layout.custom_values.len()
 }
 
 /// A staleness marker without anything else in it.
@@ -151,7 +157,8 @@ pub(crate) fn decode(bytes: &[u8], count: usize) -> Option<Vec<Arc<Histogram>>> 
     let custom_values = (0..custom).map(|_| bytes.f64()).collect::<Option<Vec<_>>>()?;
     let columns = FIXED_COLUMNS + positive + negative;
     // Each column takes two bytes at least: what claims more is refused before it gets memory.
-    if columns.checked_mul(count)? > CHUNK_FLOATS_MAX.max(columns) || columns > bytes.rest().len() / 2 {
+    let weight = columns + positive_spans.len() + negative_spans.len() + custom_values.len();
+    if weight.checked_mul(count)? > CHUNK_FLOATS_MAX || columns > bytes.rest().len() / 2 {
         return None;
     }
     let hints = hints(&mut bytes, count)?;

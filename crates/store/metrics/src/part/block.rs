@@ -356,3 +356,101 @@ fn series(head: &[u8], bytes: &[u8]) -> Option<Vec<Labels>> {
     }
     (head.is_empty() && bytes.is_empty()).then_some(all)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A block of each kind, with rows of several encodings.
+    fn blocks() -> [Vec<u8>; 3] {
+        let mut compressor = Compressor::new();
+        let (mut chunks, mut times) = (ChunkBlockBuilder::default(), TimesBlockBuilder::default());
+        let mut series = SeriesBlockBuilder::default();
+        let mut encoder = codec::ValueEncoder::default();
+        for ordinal in 0..6u32 {
+            let count = 40 << (2 * (ordinal % 4));
+            let value = |at: usize| match ordinal {
+                0 => 1.0,
+                1 => (at * at * 7919 % 1009) as f64,
+                2 => (at as f64).sqrt(),
+                3 => (at * at * 7919 % 1_000_003) as f64,
+                _ => at as f64,
+            };
+            let values: Vec<f64> = (0..count).map(value).collect();
+            let stream: Vec<i64> = (0..count as i64).map(|at| at * 1000 + at * 31 % 7).collect();
+            times.push(&stream);
+            let mut payload = Vec::new();
+            let encoding = Some(encoder.encode(&values, &mut payload));
+            let aggregates = Aggregates::of(&values).filter(|_| ordinal == 3);
+            let chunk = NewChunk { ordinal, times_id: ordinal, encoding, payload: &payload, aggregates };
+            chunks.push(&chunk, &mut compressor);
+            series.push(&Labels::from_pairs([("a", "same"), ("b", &ordinal.to_string())]));
+        }
+        let mut all = [const { Vec::new() }; 3];
+        chunks.finish(&mut compressor, &mut all[0]);
+        times.finish(&mut compressor, &mut all[1]);
+        series.finish(&mut compressor, &mut all[2]);
+        all
+    }
+
+    /// Changes some bytes below the checksum, so that what comes after it is asked.
+    fn mutated<const N: usize>(frame: &[u8], random: &mut impl FnMut() -> usize) -> Vec<u8> {
+        let mut sections = frame::open::<N>(frame, SECTION_BYTES_MAX).unwrap();
+        for _ in 0..1 + random() % 4 {
+            let section = &mut sections[random() % N];
+            if random().is_multiple_of(8) {
+                section.truncate(random() % (section.len() + 1));
+            } else if !section.is_empty() {
+                let at = random() % section.len();
+                section[at] ^= 1 << (random() % 8);
+            }
+        }
+        let mut out = Vec::new();
+        let parts: Vec<(&[u8], bool)> = sections.iter().map(|section| (section.as_slice(), true)).collect();
+        Compressor::new().frame(&parts, &mut out);
+        out
+    }
+
+    #[test]
+    fn damage_that_the_checksum_does_not_see_does_no_harm() {
+        let soak = std::env::var("STEAD_SOAK").ok().and_then(|text| text.parse::<f64>().ok()).unwrap_or(1.0);
+        let [chunks, times, series] = blocks();
+        let mut state = 0x2545_f491_4f6c_dd1du64;
+        let mut random = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 33) as usize
+        };
+        let stream: Vec<i64> = (0..2560).collect();
+        for _ in 0..(1_000.0 * soak) as usize {
+            if let Ok(block) = ChunkBlock::read(&mutated::<4>(&chunks, &mut random)) {
+                for row in &block.rows {
+                    let times = &stream[..1 + random() % stream.len()];
+                    let _ = block.append(row, times, TimeRange::ALL, &mut Samples::default());
+                    let _ = block.aggregates(row);
+                }
+            }
+            let _ = read_times(&mutated::<2>(&times, &mut random));
+            let _ = read_series(&mutated::<2>(&series, &mut random));
+        }
+    }
+
+    #[test]
+    fn a_block_is_closed_at_its_bounds() {
+        let mut compressor = Compressor::new();
+        let mut push = |chunks: &mut ChunkBlockBuilder, ordinal: u32, payload: &[u8]| {
+            let encoding = Some(Encoding::PackedFloat);
+            let chunk = NewChunk { ordinal, times_id: 0, encoding, payload, aggregates: None };
+            chunks.push(&chunk, &mut compressor)
+        };
+        let mut chunks = ChunkBlockBuilder::default();
+        assert!((1..CHUNK_BLOCK_ROWS as u32).all(|ordinal| !push(&mut chunks, ordinal, &[0; 10])));
+        assert!(push(&mut chunks, 1000, &[0; 10]));
+        assert!(push(&mut ChunkBlockBuilder::default(), 0, &[0; CHUNK_BLOCK_BYTES]));
+        let mut times = TimesBlockBuilder::default();
+        let stream: Vec<i64> = (0..codec::CHUNK_SAMPLES_MAX as i64).collect();
+        let pushed: Vec<bool> = (0..4).map(|_| times.push(&stream)).collect();
+        assert_eq!(pushed, [false, false, false, true]);
+    }
+}
