@@ -268,20 +268,22 @@ impl Accumulator<'_> {
             }
         }
         if row.has_histograms() {
-            self.add_histograms(index, labels, row);
+            self.add_histograms(index, labels, row)?;
         }
         Ok(())
     }
 
-    fn add_histograms(&mut self, index: usize, labels: &Labels, row: &Row) {
+    fn add_histograms(&mut self, index: usize, labels: &Labels, row: &Row) -> Result<()> {
         let group = &mut self.groups[index];
         let average = self.op == AggregateOp::Avg;
         for (at, histogram) in row.histograms.iter().enumerate() {
             let Some(histogram) = histogram else { continue };
             match self.op {
-                AggregateOp::Count | AggregateOp::Group => return,
+                AggregateOp::Count | AggregateOp::Group => return Ok(()),
                 AggregateOp::Sum | AggregateOp::Avg => {
                     let Some(known) = group.histograms.get_mut(&at) else {
+                        // Every number of a sum is held with what rounding lost of it.
+                        self.values_held.push(self.budget.reserve(2 * histogram.size_bytes() as u64)?);
                         let total = HistogramTotal::new(histogram, average);
                         group.histograms.insert(at, Histograms { total, incompatible: false });
                         continue;
@@ -295,6 +297,7 @@ impl Accumulator<'_> {
                 op => self.annotations.add(Note::IgnoredInAggregation(op.as_str()), self.place),
             }
         }
+        Ok(())
     }
 
     /// The group's row.

@@ -10,6 +10,10 @@ use crate::{
     eval::{Answer, Error, Options, Places, Query, Result, When, info, node::Evaluator},
 };
 
+/// How far from the epoch times may lie: far enough for every clock, and near enough that offsets
+/// and ranges can be added. Milliseconds.
+pub(crate) const TIME_MS_MAX: i64 = 1 << 60;
+
 /// Times of the whole query, which `@ start()`, `step()` and the like name.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Frame {
@@ -24,7 +28,7 @@ pub(crate) struct Frame {
 impl Frame {
     pub fn at(&self, at: Option<At>) -> Option<i64> {
         at.map(|at| match at {
-            At::Time(time) => time,
+            At::Time(time) => time.clamp(-TIME_MS_MAX, TIME_MS_MAX),
             At::Start => self.start_ms,
             At::End => self.end_ms,
         })
@@ -107,6 +111,9 @@ fn frame_of(query: &Query, options: Options, budget: &Budget) -> Result<Frame> {
         When::Instant(time_ms) => (time_ms, time_ms, 0),
         When::Range { start_ms, end_ms, step_ms } => (start_ms, end_ms, step_ms),
     };
+    if [start_ms, end_ms].iter().any(|time| !(-TIME_MS_MAX..=TIME_MS_MAX).contains(time)) {
+        return Err(Error::BadQuery("the time of the query is out of range".into()));
+    }
     if end_ms < start_ms {
         return Err(Error::BadQuery("end timestamp must not be before start time".into()));
     }

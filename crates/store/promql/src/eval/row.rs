@@ -114,7 +114,16 @@ impl Row {
     }
 
     pub fn size_bytes(&self) -> u64 {
-        (self.floats.len() * 8 + self.histograms.len() * 8) as u64
+        let mut histograms = self.histograms.len() * 8;
+        let mut before: Option<&Arc<Histogram>> = None;
+        for histogram in self.histograms.iter().flatten() {
+            // A sample that is seen at several steps is there once.
+            if before.is_none_or(|before| !Arc::ptr_eq(before, histogram)) {
+                histograms += histogram.size_bytes();
+            }
+            before = Some(histogram);
+        }
+        (self.floats.len() * 8 + histograms) as u64
     }
 }
 

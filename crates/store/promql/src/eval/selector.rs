@@ -141,14 +141,9 @@ impl Evaluator {
                 self.note(Note::MixedFloatsHistograms(name), selector.place);
                 continue;
             }
-            let around = |times: &[i64]| {
-                let next = times.partition_point(|t| *t < time);
-                let exact = times.get(next) == Some(&time);
-                (next.checked_sub(1), (next < times.len()).then_some(next), exact)
-            };
             if f1 > f0 {
                 let (times, values) = (&samples.float_times[f0..f1], &samples.floats[f0..f1]);
-                let value = match around(times) {
+                let value = match around(times, time) {
                     (_, Some(next), true) => values[next],
                     (Some(before), Some(next), _) => crate::eval::rate::interpolate(
                         (times[before], values[before]),
@@ -162,7 +157,7 @@ impl Evaluator {
                 row.floats[step] = value;
             } else if h1 > h0 {
                 let (times, values) = (&samples.histogram_times[h0..h1], &samples.histograms[h0..h1]);
-                let value = match around(times) {
+                let value = match around(times, time) {
                     (_, Some(next), true) => Arc::clone(&values[next]),
                     (Some(before), Some(next), _)
                         if values[before].uses_custom_buckets() != values[next].uses_custom_buckets() =>
@@ -190,6 +185,12 @@ impl Evaluator {
             }
         }
     }
+}
+
+/// The samples before and after a time, and whether the latter is right at it.
+fn around(times: &[i64], time: i64) -> (Option<usize>, Option<usize>, bool) {
+    let next = times.partition_point(|t| *t < time);
+    (next.checked_sub(1), (next < times.len()).then_some(next), times.get(next) == Some(&time))
 }
 
 /// Says of each histogram whether it begins its counter anew, where the series before it tells.

@@ -96,6 +96,8 @@ fn what_is_no_query_is_bad_data() {
         ("up[5m]", When::Range { start_ms: 0, end_ms: 10, step_ms: 1 }),
         ("up[step()]", When::Instant(0)),
         ("up{", When::Instant(0)),
+        ("up", When::Instant(i64::MAX)),
+        ("up", When::Range { start_ms: i64::MIN, end_ms: i64::MAX, step_ms: 1 }),
     ] {
         let error = ask(text, when, limits).unwrap_err();
         assert_eq!((error.api_type(), error.api_status()), ("bad_data", 400), "{text}: {error}");
@@ -121,4 +123,33 @@ fn answers_are_ordered_and_counted() {
     let Value::Matrix(matrix) = answer.value else { panic!("no matrix") };
     assert!(matrix.is_sorted_by(|a, b| a.labels < b.labels));
     assert_eq!(matrix.len(), 20);
+}
+
+#[test]
+fn far_times_and_long_ranges_are_no_trouble() {
+    for text in [
+        "up @ 9e9",
+        "rate(up[100y] @ -9e9 offset -200y)",
+        "max_over_time(up[290y:100y] offset 290y)",
+        "info(up @ 9e9 offset 200y)",
+        "timestamp(up offset -290y)",
+        "day_of_year(vector(1e300)) + year(vector(-1e300))",
+    ] {
+        let answer = ask(text, When::Instant(60_000), Limits::default());
+        assert!(answer.is_ok(), "{text}: {answer:?}");
+    }
+    let limited = ask("sum_over_time(up[290y:1ms])", When::Instant(0), Limits::default()).unwrap_err();
+    assert!(matches!(limited, Error::Limit(_)), "{limited}");
+}
+
+#[test]
+fn the_deepest_trees_are_walked() {
+    let deepest = promql::parse::NESTING_DEPTH_MAX - 5;
+    let calls = format!("{}up{}", "abs(".repeat(deepest), ")".repeat(deepest));
+    let sums = format!("{}up{}", "sum by (instance) (".repeat(deepest / 2), ")".repeat(deepest / 2));
+    let chain = format!("up{}", " * on (instance) up".repeat(deepest / 2));
+    for text in [calls, sums, chain] {
+        let answer = ask(&text, When::Instant(60_000), Limits::default());
+        assert!(answer.is_ok(), "{}: {answer:?}", &text[..40]);
+    }
 }
