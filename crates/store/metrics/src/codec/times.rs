@@ -17,6 +17,9 @@ const PACK_MIN: usize = 128;
 /// Gaps at most, one of so many samples, before differences are better.
 const GAPS_SHARE: usize = 8;
 
+/// Longer intervals than this (some 34 years) are taken as they are.
+const INTERVAL_MAX: i64 = 1 << 40;
+
 /// Every residual is zero.
 const EXACT: u8 = 0;
 const GRID: u8 = 1;
@@ -52,7 +55,8 @@ impl TimesEncoder {
         }
     }
 
-    /// The median distance, at least 1; 0 of a single time.
+    /// The mean of those distances that are near the median, at least 1; 0 of a single time. The
+    /// median alone is off by the jitter, which adds up from sample to sample.
     fn interval(&mut self, times: &[i64]) -> i64 {
         self.scratch.clear();
         self.scratch.extend(times.windows(2).map(|pair| pair[1].wrapping_sub(pair[0])));
@@ -60,7 +64,17 @@ impl TimesEncoder {
             return 0;
         }
         let middle = self.scratch.len() / 2;
-        (*self.scratch.select_nth_unstable(middle).1).max(1)
+        let median = (*self.scratch.select_nth_unstable(middle).1).max(1);
+        if median > INTERVAL_MAX {
+            return median;
+        }
+        let near = |distance: &&i64| (**distance - median).unsigned_abs() <= median as u64 / 4;
+        let (count, sum) = self
+            .scratch
+            .iter()
+            .filter(near)
+            .fold((0, 0), |(count, sum), distance| (count + 1, sum + distance));
+        if count == 0 { median } else { ((sum + count / 2) / count).max(1) }
     }
 
     /// False, and nothing added, when the grid does not fit.
@@ -71,7 +85,7 @@ impl TimesEncoder {
         }
         let residuals_start = self.residuals.len();
         let mut gaps: Vec<(usize, i64)> = Vec::new();
-        let (mut steps, mut grid_width, mut difference_width) = (0i64, 0u64, 0u64);
+        let (mut steps, mut difference_width) = (0i64, 0u64);
         let width = |value: i64| u64::from(64 - zigzag(value).leading_zeros());
         for (at, pair) in times.windows(2).enumerate() {
             let since = pair[1] - start;
@@ -80,12 +94,16 @@ impl TimesEncoder {
                 gaps.push((at, next - steps));
             }
             steps = next;
-            let residual = since - steps * interval;
-            grid_width += width(residual);
             difference_width += width(pair[1] - pair[0] - interval);
-            self.residuals.push(residual);
+            self.residuals.push(since - steps * interval);
         }
-        let exact = self.residuals[residuals_start..].iter().all(|residual| *residual == 0);
+        let own = &mut self.residuals[residuals_start..];
+        let exact = own.iter().all(|residual| *residual == 0);
+        // The first sample is off as well: what the others are off in the mean is due to it.
+        let total: i128 = own.iter().map(|residual| i128::from(*residual)).sum();
+        let shift = (total / own.len().max(1) as i128) as i64;
+        own.iter_mut().for_each(|residual| *residual -= shift);
+        let grid_width: u64 = own.iter().map(|residual| width(*residual)).sum();
         if gaps.len() > times.len() / GAPS_SHARE + 1
             || (!exact && grid_width + 16 * gaps.len() as u64 > difference_width)
         {
@@ -97,6 +115,9 @@ impl TimesEncoder {
         }
         let kind = if exact { EXACT } else { GRID };
         self.head.push(kind | if gaps.is_empty() { 0 } else { HAS_GAPS });
+        if kind == GRID {
+            put_zigzag(&mut self.head, shift);
+        }
         if !gaps.is_empty() {
             put_varint(&mut self.head, gaps.len() as u64);
             let mut after = 0;
@@ -137,6 +158,7 @@ struct Shape {
     start: i64,
     interval: i64,
     kind: u8,
+    shift: i64,
     gaps: Vec<(usize, i64)>,
 }
 
@@ -146,6 +168,7 @@ impl Shape {
         let start = before_ms.wrapping_add(head.zigzag()?);
         let interval = i64::try_from(head.varint()?).ok()?;
         let kind = head.u8()?;
+        let shift = if kind & !HAS_GAPS == GRID { head.zigzag()? } else { 0 };
         let mut gaps = Vec::new();
         if kind & HAS_GAPS != 0 {
             let mut at = 0usize;
@@ -155,7 +178,7 @@ impl Shape {
             }
         }
         let kind = kind & !HAS_GAPS;
-        (count > 0 && kind <= DIFFERENCES).then_some(Self { count, start, interval, kind, gaps })
+        (count > 0 && kind <= DIFFERENCES).then_some(Self { count, start, interval, kind, shift, gaps })
     }
 
     fn residuals_len(&self) -> usize {
@@ -171,7 +194,7 @@ impl Shape {
             let residual = residuals.get(at).copied().unwrap_or(0);
             let steps = gaps.next_if(|gap| gap.0 == at).map_or(1, |gap| gap.1);
             grid = grid.wrapping_add(steps.wrapping_mul(self.interval));
-            let time = grid.wrapping_add(residual);
+            let time = grid.wrapping_add(self.shift).wrapping_add(residual);
             if self.kind == DIFFERENCES {
                 grid = time;
             }
@@ -238,7 +261,9 @@ mod tests {
     }
 
     fn jittered(count: i64, jitter_ms: i64, missing: i64) -> Vec<i64> {
-        let jitter = |at: i64| (at * 7919 % 1_000_003) % (2 * jitter_ms + 1) - jitter_ms;
+        let noise = |at: i64| (at as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29) >> 33;
+        let noise = |at: i64| noise(noise(at + 7) as i64) as i64;
+        let jitter = |at: i64| noise(at) % (2 * jitter_ms + 1) - jitter_ms;
         let kept = (0..count).filter(|at| missing == 0 || at % missing != missing - 1);
         kept.map(|at| 1_700_000_000_000 + at * 15_000 + jitter(at)).collect()
     }
@@ -255,7 +280,8 @@ mod tests {
     fn jitter_costs_its_entropy() {
         let bytes = there_and_back(&[jittered(8_000, 2, 0)]);
         assert!(bytes * 8 < 8_000 * 26 / 10, "{bytes} bytes for log2(5) bits each");
-        assert!(there_and_back(&[jittered(240, 2, 50), jittered(240, 2, 0)]) < 200);
+        let bytes = there_and_back(&[jittered(240, 2, 50), jittered(240, 2, 0)]);
+        assert!(bytes * 8 < 480 * 40 / 10, "{bytes} bytes with what tells the streams");
     }
 
     #[test]
