@@ -10,6 +10,7 @@
 mod arch;
 mod bench;
 mod check;
+mod conformance;
 mod delivered;
 mod demo;
 mod deny;
@@ -50,6 +51,8 @@ enum Task {
     },
     /// Check licences, banned crates and fences against deny.toml
     Deny,
+    /// Run the product against other projects' test data
+    Conformance(conformance::Args),
     /// Generate the Rust client from the API's description
     Generate {
         /// Only say whether it is current
@@ -86,6 +89,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Deny => deny::run(),
         Task::Generate { check } => generate::run(check),
         Task::Drill(args) => drill::run(&args),
+        Task::Conformance(args) => conformance::run(&args),
         Task::Load(args) => load::run(args),
     }
 }

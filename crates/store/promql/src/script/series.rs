@@ -8,10 +8,7 @@ use super::{
     Value,
     histogram::{Described, combine, describe},
 };
-use crate::{
-    lex::{is_alpha, scan_number},
-    literal::parse_number,
-};
+use crate::literal::{is_alpha, parse_number, scan_number};
 
 /// How many values a series may have.
 pub const VALUES_MAX: usize = 1_000_000;

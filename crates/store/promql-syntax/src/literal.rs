@@ -1,5 +1,6 @@
 //! Numbers, durations and strings as they are written.
 
+pub use crate::lex::{Scanned, is_alpha, scan_number};
 use std::fmt::Write as _;
 
 const MS_PER_SECOND: u64 = 1000;

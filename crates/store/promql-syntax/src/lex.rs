@@ -400,11 +400,15 @@ pub(crate) fn is_space(letter: char) -> bool {
     matches!(letter, ' ' | '\t' | '\n' | '\r')
 }
 
-pub(crate) fn is_alpha(letter: char) -> bool {
+/// A letter that a name may begin with.
+#[must_use]
+pub fn is_alpha(letter: char) -> bool {
     letter == '_' || letter.is_ascii_alphabetic()
 }
 
-pub(crate) struct Scanned {
+/// How much of a text is a number.
+#[derive(Debug, Clone, Copy)]
+pub struct Scanned {
     /// Of the number, when it is one.
     pub len: Option<usize>,
     /// How far was read, for messages.
@@ -413,7 +417,8 @@ pub(crate) struct Scanned {
 
 /// The number at the start of `text`. In the series of a script (`series`) there are no hexadecimal
 /// numbers and an `x` may follow.
-pub(crate) fn scan_number(text: &str, series: bool) -> Scanned {
+#[must_use]
+pub fn scan_number(text: &str, series: bool) -> Scanned {
     let bytes = text.as_bytes();
     let byte = |at: usize| bytes.get(at).copied().unwrap_or(0);
     let mut at = 0;
