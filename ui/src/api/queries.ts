@@ -100,6 +100,10 @@ export interface EventFilter {
   kind?: string;
   actor?: string;
   correlation?: string;
+  /** Made at this time or later, RFC 3339. */
+  from?: string;
+  /** Made before this time, RFC 3339. */
+  to?: string;
   /** Of all environments. */
   all?: boolean;
   descending?: boolean;
@@ -180,6 +184,13 @@ export const change = {
       api.POST("/api/stead/v1/plans", {
         params: { query: { environment } },
         body: { source: { project: "" }, documents: [], rotation: { service, need } },
+      }),
+    ),
+  exec: (environment: string, name: string, body: Schemas["Exec"]) =>
+    take(
+      api.POST("/api/stead/v1/services/{name}/exec", {
+        params: { path: { name }, query: { environment } },
+        body,
       }),
     ),
   apply: (environment: string, id: string) =>

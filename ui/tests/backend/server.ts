@@ -69,7 +69,7 @@ export async function startBackend(options: { empty?: boolean; port?: number; no
   const filtered = (query: Query): All["Event"][] => {
     const is = (key: "subject" | "actor" | "correlation", event: All["Event"]) => !query.get(key) || event[key] === query.get(key);
     const found = world.events.filter(
-      (event) => is("subject", event) && is("actor", event) && is("correlation", event) && event.kind.startsWith(query.get("kind") ?? ""),
+      (event) => is("subject", event) && is("actor", event) && is("correlation", event) && event.kind.startsWith(query.get("kind") ?? "") && event.at >= (query.get("from") ?? "") && event.at < (query.get("to") ?? "9"),
     );
     return query.get("descending") === "true" ? found.reverse() : found;
   };
@@ -97,6 +97,12 @@ export async function startBackend(options: { empty?: boolean; port?: number; no
       world
         .logs(need(world.find(parts[1]!), "the service").name, Number(query.get("tail") ?? 200))
         .filter((line) => line.text.toLowerCase().includes((query.get("contains") ?? "").toLowerCase()) && (!query.get("replica") || line.replica === query.get("replica"))),
+    "POST /services/*/exec": (call) => {
+      need(world.find(call.parts[1]!), "the service");
+      const [program, ...rest] = call.body.command as string[];
+      if (program === "echo") return { code: 0, stdout: `${rest.join(" ")}\n`, stderr: "" };
+      return { code: 127, stdout: "", stderr: `${program}: not found\n` };
+    },
     "GET /map": ({ query }) => (elsewhere(query) ? { nodes: [], edges: [] } : world.map()),
     "GET /plans": () => world.plans,
     "POST /plans": (call) => {
@@ -205,6 +211,11 @@ export async function startBackend(options: { empty?: boolean; port?: number; no
   function follow(name: string, query: Query, response: ServerResponse): void {
     openStream(response, (send) => {
       const wanted = (query.get("contains") ?? "").toLowerCase();
+      const job = query.get("job");
+      if (job) {
+        send({ at: iso(world.now()), service: name, replica: "rep_of_a_job", stream: "stdout", text: `run of ${job}` });
+        return () => undefined;
+      }
       let at = Math.floor(world.now() / 350);
       for (const line of world.logs(name, Number(query.get("tail") ?? 0))) if (line.text.toLowerCase().includes(wanted)) send(line);
       const timer = setInterval(() => {

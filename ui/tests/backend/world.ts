@@ -119,6 +119,8 @@ export class World {
       ...(thing.kind === "service" || thing.kind === "job" ? { artifact: `sha256:${"3fa9c1d27be4405e8c6a".repeat(4).slice(number, number + 64)}` } : {}),
       secrets: thing.name === "payments" ? [`payment-provider-key@${number > 12 ? 3 : 2}`] : [],
       ...(reason ? { reason } : {}),
+      // As the server: only the newest have it.
+      ...(number > 11 ? { definition: { ...this.definition(thing), tier: number > 12 ? thing.tier : "development" } } : {}),
     });
     if (thing.belongsTo) return [make(1, 40 * 24 * HOUR, "active", 0)];
     return [
@@ -185,6 +187,7 @@ export class World {
       owner: thing.owner,
       tier: thing.tier,
       run: {
+        ...(thing.kind === "job" ? { kind: "job" } : {}),
         command: ["node", "src/server.js"],
         replicas: thing.wanted,
         environment: { NODE_ENV: "production", LOG_LEVEL: "info" },

@@ -41,6 +41,24 @@ test("names of services and people filter, and the filter stands in the address"
   await expect(page.getByRole("heading", { name: "No change matches" })).toBeVisible();
 });
 
+test("changes of a time, a span back or between two", async ({ signedIn: page, backend }) => {
+  await page.goto("/changes");
+  const entries = page.getByRole("list", { name: "Changes" }).locator("> li");
+  const since = (ms: number) => backend.world.events.filter((event) => Date.parse(event.at) >= backend.world.born - ms).length;
+  await page.getByRole("combobox", { name: "When" }).click();
+  await page.getByRole("option", { name: "Last hour" }).click();
+  await expect(page).toHaveURL(/within=1h/);
+  await expect(entries).toHaveCount(since(3_600_000));
+  await page.getByRole("combobox", { name: "When" }).click();
+  await page.getByRole("option", { name: "Between…" }).click();
+  await page.getByLabel("From", { exact: true }).fill("2001-01-01T00:00");
+  await page.getByLabel("Until", { exact: true }).fill("2001-01-02T00:00");
+  await expect(page).toHaveURL(/to=2001-01-01T23/);
+  await expect(page.getByRole("heading", { name: "No change matches" })).toBeVisible();
+  await page.goto("/changes?within=24h");
+  await expect(entries).toHaveCount(since(24 * 3_600_000));
+});
+
 test("the verdict on the ledger is told as it is", async ({ signedIn: page, backend }) => {
   await page.goto("/changes");
   await page.getByRole("button", { name: "Verify the ledger" }).click();

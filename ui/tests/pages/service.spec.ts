@@ -109,6 +109,42 @@ test("configuration and releases show what is in force and what differs", async 
   await expect(page.getByText("never became ready")).toBeVisible();
   await page.getByRole("button", { name: "Compare with 12" }).click();
   await expect(page.getByLabel("What differs")).toContainText("e7702b1cd44af");
+  await expect(page.getByLabel("What differs").locator('[data-sign="-"]').first()).toContainText("tier: development");
+});
+
+test("the log shows the runs of a job instead", async ({ signedIn: page }) => {
+  await page.goto("/services/checkout/logs?job=nightly-report");
+  await expect(page.getByRole("log")).toContainText("run of nightly-report");
+  await expect(page.getByRole("log").locator("time")).toHaveCount(1);
+  await page.goto("/services/nightly-report/logs");
+  await expect(page.getByRole("log")).toContainText("run of main");
+});
+
+test("a job service runs now, after a preview", async ({ signedIn: page, backend }) => {
+  await page.goto("/services/nightly-report");
+  await page.getByRole("button", { name: "Run now" }).click();
+  const dialog = page.getByRole("dialog");
+  await expect(dialog).toContainText("The job main of nightly-report is started once");
+  await dialog.getByRole("button", { name: "Run now" }).click();
+  await expect(dialog).toHaveCount(0);
+  expect(backend.world.events.at(-1)?.kind).toBe("stead.job.ended.v1");
+});
+
+test("a command runs beside a replica and shows how it ended", async ({ signedIn: page }) => {
+  await page.goto("/services/web/command");
+  const run = page.getByRole("button", { name: "Run", exact: true });
+  await expect(run).toBeDisabled();
+  await page.getByRole("textbox", { name: "Command" }).fill("echo 'two words' open\"");
+  await expect(page.getByText("A quote is still open.")).toBeVisible();
+  await expect(run).toBeDisabled();
+  await page.getByRole("textbox", { name: "Command" }).fill("echo 'two  words' end");
+  await page.keyboard.press("Enter");
+  await expect(page.getByLabel("stdout")).toHaveText("two  words end");
+  await expect(page.getByRole("region", { name: "Outcome" })).toContainText("Exit status 0");
+  await page.getByRole("textbox", { name: "Command" }).fill("no-such-thing");
+  await run.click();
+  await expect(page.getByRole("region", { name: "Outcome" })).toContainText("Exit status 127");
+  await expect(page.getByLabel("stderr")).toContainText("not found");
 });
 
 test("what is not there says so", async ({ signedIn: page }) => {

@@ -12,6 +12,7 @@ import { useEnvironment } from "../../shell/environment";
 import classes from "./Changes.module.css";
 import { Entry } from "./Entry";
 import { ExportLedger } from "./ExportLedger";
+import { Times, useTimes } from "./Times";
 import { FIELDS, useFilter } from "./useFilter";
 import { Verify } from "./Verify";
 
@@ -23,7 +24,9 @@ export function ChangesPage() {
   const [params, setParams] = useSearchParams();
   const open = params.get("open");
   const order = params.get("order") ?? "newest";
-  const { words, setWord, filter, choices } = useFilter(order === "newest");
+  const { words, setWord, filter: asked, choices } = useFilter(order === "newest");
+  const times = useTimes();
+  const filter = useMemo(() => ({ ...asked, ...times }), [asked, times]);
 
   const events = useInfiniteQuery({
     queryKey: ["events", "all", environment, filter],
@@ -40,7 +43,7 @@ export function ChangesPage() {
 
   const toggle = (id: string) =>
     setParams((before) => (before.get("open") === id ? before.delete("open") : before.set("open", id), before), { replace: true, preventScrollReset: true });
-  const filtered = FIELDS.some((field) => words[field] !== "");
+  const filtered = FIELDS.some((field) => words[field] !== "") || times.from !== undefined || times.to !== undefined;
 
   return (
     <Page title="Changes" about="Every change, who made it, why, and what it was caused by" actions={<Verify />}>
@@ -59,6 +62,7 @@ export function ChangesPage() {
             {...(at === 0 ? { "data-page-search": true } : {})}
           />
         ))}
+        <Times />
         <SegmentedControl
           size="xs"
           aria-label="Order"

@@ -7,7 +7,7 @@ import { saveCsv, saveJson } from "../../parts/save";
 
 export function ExportLedger({ items, environment, filter }: { items: Event[]; environment: string; filter: EventFilter }) {
   const query = new URLSearchParams({ environment });
-  for (const key of ["subject", "kind", "actor"] as const) if (filter[key]) query.set(key, filter[key]);
+  for (const key of ["subject", "kind", "actor", "from", "to"] as const) if (filter[key]) query.set(key, filter[key]);
   return (
     <Menu width={230}>
       <Menu.Target>

@@ -9,6 +9,7 @@ import { shortId } from "../../parts/names";
 import { saveText } from "../../parts/save";
 import { Empty } from "../../parts/States";
 import { useEnvironment } from "../../shell/environment";
+import { jobsOf } from "./jobs";
 import { LogLines } from "./LogLines";
 import classes from "./Logs.module.css";
 import { LINES_MAX, useLog } from "./useLog";
@@ -24,11 +25,14 @@ export function Logs({ service }: { service: ServiceDetail }) {
   const [words, setWords] = useState(params.get("contains") ?? "");
   const [contains] = useDebouncedValue(words, SEARCH_AFTER_MS);
   const replica = params.get("replica");
+  const jobs = jobsOf(service);
+  // A job has no replicas but its runs.
+  const job = params.get("job") ?? (service.kind === "job" ? (jobs[0] ?? null) : null);
   const [wrap, setWrap] = useState(() => localStorage.getItem(WRAP_KEY) !== "no");
   const [paused, setPaused] = useState(false);
   const [atEnd, setAtEnd] = useState(true);
   const box = useRef<HTMLDivElement>(null);
-  const { lines, waiting, state } = useLog({ environment, name: service.name, contains, replica }, paused);
+  const { lines, waiting, state } = useLog({ environment, name: service.name, contains, replica, job }, paused);
 
   useEffect(() => {
     setParams(
@@ -68,6 +72,20 @@ export function Logs({ service }: { service: ServiceDetail }) {
           value={words}
           onChange={(event) => setWords(event.currentTarget.value)}
         />
+        {jobs.length > 0 && (
+          <Select
+            aria-label="Job"
+            placeholder="The service itself"
+            clearable={service.kind !== "job"}
+            allowDeselect={service.kind !== "job"}
+            w={170}
+            data={jobs.map((name) => ({ value: name, label: `Runs of ${name}` }))}
+            value={job}
+            onChange={(next) =>
+              setParams((before) => (before.delete("replica"), next ? before.set("job", next) : before.delete("job"), before), { replace: true, preventScrollReset: true })
+            }
+          />
+        )}
         <Select
           aria-label="Replica"
           placeholder="All replicas"

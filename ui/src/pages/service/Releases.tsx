@@ -90,6 +90,11 @@ function Compare(props: { service: ServiceDetail; from: string; to: string; choo
         <Select label="To" data={data} value={to} allowDeselect={false} onChange={(next) => next && choose({ from, to: next })} />
       </Group>
       <Diff before={content(find(from))} after={content(find(to))} label="What differs" />
+      {[from, to].some((id) => !find(id)?.definition) && (
+        <Text size="sm" mt="sm" role="note">
+          What the older of them ran is not shown here: only the newest releases carry their definition.
+        </Text>
+      )}
       <Text size="xs" c="dimmed" mt="sm">
         The exact fields that changed stand in the <Anchor component={Link} to={`/changes?subject=${service.name}`} inherit>ledger</Anchor>.
       </Text>
@@ -100,8 +105,7 @@ function Compare(props: { service: ServiceDetail; from: string; to: string; choo
 /** What a release is made of; when and by whom it was made is not part of it. */
 function content(release: Release | undefined): unknown {
   if (!release) return "";
-  const { source, artifact, secrets } = release;
-  const definition = (release as { definition?: unknown }).definition;
+  const { source, artifact, secrets, definition } = release;
   return { ...(definition ? { definition } : {}), artifact, secrets, source };
 }
 

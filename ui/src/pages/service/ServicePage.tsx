@@ -18,10 +18,11 @@ const Overview = lazy(async () => ({ default: (await import("./Overview")).Overv
 const Logs = lazy(async () => ({ default: (await import("./Logs")).Logs }));
 const Configuration = lazy(async () => ({ default: (await import("./Configuration")).Configuration }));
 const Releases = lazy(async () => ({ default: (await import("./Releases")).Releases }));
+const Exec = lazy(async () => ({ default: (await import("./Exec")).Exec }));
 
-const TABS = ["overview", "logs", "configuration", "releases"] as const;
+const TABS = ["overview", "logs", "configuration", "releases", "command"] as const;
 type Tab = (typeof TABS)[number];
-const TITLES: Record<Tab, string> = { overview: "Overview", logs: "Logs", configuration: "Configuration", releases: "Releases" };
+const TITLES: Record<Tab, string> = { overview: "Overview", logs: "Logs", configuration: "Configuration", releases: "Releases", command: "Command" };
 
 export function ServicePage() {
   const environment = useEnvironment();
@@ -69,6 +70,7 @@ export function ServicePage() {
             {found && tab === "logs" && <Logs service={found} />}
             {found && tab === "configuration" && <Configuration service={found} />}
             {found && tab === "releases" && <Releases service={found} />}
+            {found && tab === "command" && <Exec service={found} />}
           </Suspense>
         </Tabs.Panel>
       </Tabs>

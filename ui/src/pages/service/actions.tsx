@@ -9,6 +9,7 @@ import { count } from "../../parts/figures";
 import { tell } from "../../parts/tell";
 import { useEnvironment } from "../../shell/environment";
 import { useMay } from "../../shell/may";
+import { jobsOf } from "./jobs";
 import { RotatePassword } from "./RotatePassword";
 
 const TOUCHES = ["service", "services", "map"];
@@ -27,11 +28,6 @@ export function Actions({ service }: { service: ServiceDetail }) {
       {service.belongs_to && <RotatePassword name={service.name} owner={service.belongs_to} />}
     </>
   );
-}
-
-export function jobsOf(service: ServiceDetail): string[] {
-  const jobs = (service.definition as { jobs?: unknown } | null)?.jobs;
-  return jobs && typeof jobs === "object" ? Object.keys(jobs) : [];
 }
 
 function Restart({ service }: { service: ServiceDetail }) {
@@ -147,12 +143,19 @@ function effectsOfScale(name: string, before: number, after: number, memoryMax: 
 function RunJob({ service, jobs }: { service: ServiceDetail; jobs: string[] }) {
   const environment = useEnvironment();
   const [job, setJob] = useState<string | null>(null);
+  const only = service.kind === "job" && jobs.length === 1 ? jobs[0] : undefined;
   const start = useChange((why: string | undefined) => change.runJob(environment, service.name, job ?? "", why), TOUCHES, () => {
     tell.done(`${job} runs`, "Its outcome goes on the ledger.");
     setJob(null);
   });
   return (
     <>
+      {only && (
+        <Button variant="default" leftSection={<IconPlayerPlay size={16} />} onClick={() => setJob(only)}>
+          Run now
+        </Button>
+      )}
+      {!only && (
       <Menu>
         <Menu.Target>
           <Button variant="default" leftSection={<IconPlayerPlay size={16} />} rightSection={<IconChevronDown size={14} />}>
@@ -167,6 +170,7 @@ function RunJob({ service, jobs }: { service: ServiceDetail; jobs: string[] }) {
           ))}
         </Menu.Dropdown>
       </Menu>
+      )}
       <Confirm
         opened={job !== null}
         close={() => {

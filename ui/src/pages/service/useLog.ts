@@ -17,12 +17,14 @@ export interface LogWish {
   name: string;
   contains: string;
   replica: string | null;
+  /** Runs of this job instead of the service's own replicas. */
+  job: string | null;
 }
 
 export type LogState = "connecting" | "live" | "reconnecting";
 
 /** Follows the log. Lines arrive in bundles, once per frame, however fast they are written. */
-export function useLog({ environment, name, contains, replica }: LogWish, paused: boolean) {
+export function useLog({ environment, name, contains, replica, job }: LogWish, paused: boolean) {
   const [lines, setLines] = useState<Numbered[]>([]);
   const [waiting, setWaiting] = useState(0);
   const [state, setState] = useState<LogState>("connecting");
@@ -61,6 +63,7 @@ export function useLog({ environment, name, contains, replica }: LogWish, paused
       const query = new URLSearchParams({ environment, tail: String(TAIL) });
       if (contains) query.set("contains", contains);
       if (replica) query.set("replica", replica);
+      if (job) query.set("job", job);
       source = new EventSource(`${BASE}/services/${encodeURIComponent(name)}/logs/stream?${query}`);
       source.addEventListener("open", () => {
         waitMs = WAIT_MS_FIRST;
@@ -91,7 +94,7 @@ export function useLog({ environment, name, contains, replica }: LogWish, paused
       clearTimeout(timer);
       cancelAnimationFrame(frame);
     };
-  }, [environment, name, contains, replica, flush]);
+  }, [environment, name, contains, replica, job, flush]);
 
   useEffect(() => {
     if (!paused) flush();
