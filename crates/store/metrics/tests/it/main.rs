@@ -6,6 +6,7 @@ mod bounds;
 mod clocks;
 mod crash;
 mod damage;
+mod frozen;
 mod harness;
 mod model;
 mod part;
