@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    hash::{BuildHasherDefault, Hasher},
     sync::Arc,
 };
 
@@ -26,7 +27,23 @@ const CHECK_EVERY: usize = 1_024;
 pub struct Found {
     pub series: Vec<StoredSeries>,
     pub warnings: Vec<String>,
-    places: HashMap<SeriesId, usize>,
+    places: HashMap<SeriesId, usize, BuildHasherDefault<IdHasher>>,
+}
+
+/// Ids are hashes already.
+#[derive(Debug, Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    }
+    fn write_u128(&mut self, id: u128) {
+        self.0 = id as u64;
+    }
 }
 
 /// A series: where its samples are.
@@ -49,7 +66,7 @@ impl TenantStore {
     pub fn find(&self, matchers: &[Matcher], range: TimeRange, budget: &Arc<Budget>) -> Result<Found> {
         let keep_from_ms = self.keep_from_ms();
         let range = TimeRange::new(range.start_ms.max(keep_from_ms), range.end_ms);
-        let mut found = Found { series: Vec::new(), warnings: Vec::new(), places: HashMap::new() };
+        let mut found = Found { series: Vec::new(), warnings: Vec::new(), places: HashMap::default() };
         if range.start_ms > range.end_ms {
             return Ok(found);
         }

@@ -121,14 +121,20 @@ async fn memory_that_cannot_be_given_back_refuses_and_later_takes() {
     let rows = |round: i64| {
         let mut batch = WriteBatch::default();
         for at in 0..1_000 {
-            batch.row(&labels("up", &format!("i{at}"))).float(NOON - 1_000_000 + round, 1.0);
+            // Values that do not get smaller.
+            let bits = (at as u64)
+                .wrapping_add((round as u64).wrapping_mul(7_919))
+                .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                >> 2;
+            batch.row(&labels("up", &format!("i{at}"))).float(NOON - 1_000_000 + round, f64::from_bits(bits));
         }
         batch
     };
-    // The log has room, parts have not: every flush fails, as each makes a file of its own.
+    harness.write(rows(-1)).await.unwrap();
+    // The log has room for a batch, but not the disk for a part.
     let mut refused = None;
     for round in 0..1_000 {
-        let room = Plan { full_after_bytes: Some(60_000), ..Plan::default() };
+        let room = Plan { full_after_bytes: Some(30_000), ..Plan::default() };
         harness.disk.plan(room);
         if let Err(error) = harness.write(rows(round)).await {
             refused = Some(error);
