@@ -333,7 +333,14 @@ impl TenantStore {
             loop {
                 let freed = self.shared.freed.notified();
                 self.shared.wake.notify_one();
-                self.flush().await?;
+                // To a sender it is all one: not now.
+                self.flush().await.map_err(|error| {
+                    let cause =
+                        std::error::Error::source(&error).map_or_else(String::new, |why| format!(": {why}"));
+                    Error::Unavailable {
+                        why: format!("memory is full and cannot be made parts: {error}{cause}"),
+                    }
+                })?;
                 if !self.is_pressed() {
                     return Ok(());
                 }
@@ -342,7 +349,8 @@ impl TenantStore {
         });
         waited.await.unwrap_or_else(|_| {
             let (used, max) = (self.shared.used_bytes(), self.settings.memory_bytes_max);
-            Err(Error::Unavailable { why: format!("{used} bytes of memory are in use, {max} may be") })
+            let why = format!("making parts takes too long; {used} bytes of memory are in use, {max} may be");
+            Err(Error::Unavailable { why })
         })
     }
 }

@@ -115,8 +115,7 @@ async fn ten_times_the_memory_goes_through_with_memory_flat() {
 
 #[tokio::test]
 async fn memory_that_cannot_be_given_back_refuses_and_later_takes() {
-    let settings =
-        Settings { memory_bytes_max: 3 << 20, wait_max: Duration::from_millis(50), ..Settings::default() };
+    let settings = Settings { memory_bytes_max: 3 << 20, ..Settings::default() };
     let harness = Harness::with(settings);
     let rows = |round: i64| {
         let mut batch = WriteBatch::default();
