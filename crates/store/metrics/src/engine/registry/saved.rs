@@ -1,20 +1,20 @@
 //! The registry's file: frames of the log's form, each with the pairs it uses and its series.
 //! Frames are appended at each flush; the file is written anew when much of it is out of date.
 
-use metrics_api::SeriesId;
+use metrics_api::Labels;
 
 use super::Registry;
 use crate::engine::wal::{
     frame::{self, Frames},
-    record::{Cursor, put_bytes, put_varint},
+    record::{Cursor, put_bytes, put_varint, put_zigzag},
 };
 
 const KIND: u8 = 16;
 /// Series of one frame: what one flipped bit may cost.
 const SERIES_PER_FRAME: usize = 16_384;
 
-/// A series in the file, at least.
-const SERIES_BYTES: usize = 20;
+/// A series in the file, about.
+const SERIES_BYTES: usize = 8;
 
 /// Writes `series` as frames.
 pub fn save(registry: &Registry, series: &[u32], into: &mut Vec<u8>) {
@@ -40,9 +40,10 @@ fn save_frame(registry: &Registry, series: &[u32], local: &mut [u32], into: &mut
         put_bytes(into, registry.names[pair.name as usize].text.as_bytes());
         put_bytes(into, pair.value.as_bytes());
     }
+    let mut before = 0;
     for &number in series {
-        put_varint(into, u64::from(number));
-        into.extend_from_slice(&registry.ids[number as usize].0.to_le_bytes());
+        put_zigzag(into, i64::from(number) - before);
+        before = i64::from(number);
         let pairs = registry.pairs_of(number);
         put_varint(into, pairs.len() as u64);
         for &pair in pairs {
@@ -87,50 +88,67 @@ fn load_frame(payload: &[u8], registry: &mut Registry) -> Option<u64> {
     let mut pairs = Vec::new();
     for _ in 0..count {
         let (name, value) = (from.text()?, from.text()?);
-        pairs.push(registry.pair(name, value));
+        let mut encoded = Vec::with_capacity(name.len() + value.len() + 4);
+        put_bytes(&mut encoded, name.as_bytes());
+        put_bytes(&mut encoded, value.as_bytes());
+        pairs.push(LoadedPair { number: registry.pair(name, value), encoded, series: Vec::new() });
     }
     let mut entries = 0;
-    let mut of_series = Vec::new();
-    let mut used: Vec<Vec<u32>> = vec![Vec::new(); pairs.len()];
+    let (mut number, mut places, mut numbers, mut labels) = (0i64, Vec::new(), Vec::new(), Vec::new());
     let mut whole = true;
     while !from.is_empty() {
-        let Some((number, id)) = load_series(&mut from, &pairs, &mut of_series) else {
+        let Some(found) = load_series(&mut from, &mut number, pairs.len(), &mut places) else {
             whole = false;
             break;
         };
-        registry.place_without_postings(
-            number,
-            id,
-            &of_series.iter().map(|local| pairs[*local]).collect::<Vec<_>>(),
-        );
-        of_series.iter().for_each(|local| used[*local].push(number));
+        labels.clear();
+        numbers.clear();
+        for &place in &places {
+            let pair: &mut LoadedPair = &mut pairs[place];
+            labels.extend_from_slice(&pair.encoded);
+            numbers.push(pair.number);
+            pair.series.push(found);
+        }
+        registry.place_without_postings(found, Labels::id_of(&labels), &numbers);
         entries += 1;
     }
     // At once for each pair: one by one is what a start would mostly spend its time on.
-    for (pair, mut series) in pairs.into_iter().zip(used) {
-        series.sort_unstable();
-        registry.pairs[pair as usize].posting.insert_all(&series);
+    for mut pair in pairs {
+        pair.series.sort_unstable();
+        registry.pairs[pair.number as usize].posting.insert_all(&pair.series);
     }
     whole.then_some(entries)
 }
 
-/// One series; its pairs as places in `pairs`.
-fn load_series(from: &mut Cursor<'_>, pairs: &[u32], of_series: &mut Vec<usize>) -> Option<(u32, SeriesId)> {
-    let number = from.u32()?;
-    let id = SeriesId(u128::from_le_bytes(from.take(16)?.try_into().ok()?));
-    of_series.clear();
+struct LoadedPair {
+    number: u32,
+    /// As labels have it.
+    encoded: Vec<u8>,
+    series: Vec<u32>,
+}
+
+/// The number of one series; `places` gets those of its pairs.
+fn load_series(
+    from: &mut Cursor<'_>,
+    number: &mut i64,
+    pairs: usize,
+    places: &mut Vec<usize>,
+) -> Option<u32> {
+    *number = number.checked_add(from.zigzag()?)?;
+    places.clear();
     for _ in 0..from.varint()? {
-        let local = usize::try_from(from.varint()?).ok()?;
-        pairs.get(local)?;
-        of_series.push(local);
+        let place = usize::try_from(from.varint()?).ok()?;
+        if place >= pairs {
+            return None;
+        }
+        places.push(place);
     }
-    Some((number, id))
+    // The highest number is none.
+    u32::try_from(*number).ok().filter(|number| *number != super::NONE)
 }
 
 #[cfg(test)]
 mod tests {
-    use metrics_api::Labels;
-
     use super::*;
 
     #[test]
