@@ -112,8 +112,8 @@ async fn control(data: PathBuf, listen: Listen, metrics: MetricsSettings) -> Res
         &url,
         engine.shared(),
     );
-    let metrics = Metrics::open(&layout, metrics, &clock, &tasks).await?;
-    metrics.measure(&Tenant::default(), parts.driver.clone(), &watched)?;
+    let metrics = Metrics::open(&layout, metrics, &clock, &tasks, parts.driver.clone()).await?;
+    metrics.measure(&watched)?;
     let ports = api::Ports {
         tenant: Tenant::default(),
         base_url: url.clone(),

@@ -1,42 +1,58 @@
 //! Metrics: the store, what is received into it, and the surface that answers from it.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use access::Action;
-use api::{Gate, Route, Surface, guarded};
-use axum::{Router, extract::State, http::Request, response::IntoResponse, routing::post};
-use base::{Clock, Problem, Tenant};
+use api::{Failure, Gate, Route, Surface, guarded};
+use axum::{Router, extract::State, http::header::CONTENT_TYPE, response::IntoResponse, routing::get};
+use base::{Class, Clock, Problem, Tenant};
 use cli::args::MetricsSettings;
 use delivery::Gateway as _;
 use disk::RealDisk;
 use futures_util::future::BoxFuture;
 use metrics::engine::{Settings, Store};
 use metrics_api::{Reader, Writer};
-use prometheus::{Stats, remote_write::Receiver};
+use prometheus::{
+    Stats,
+    remote_write::Receiver,
+    scrape::{self, Scraper, Targets},
+};
 use runtime_api::Driver;
 use tasks::{Kind, Tasks};
-use vitals::Vitals;
+use vitals::{Registry, Vitals};
 
 use crate::{adapters::GatewayFiles, layout::Layout};
 
 /// Where remote write comes in, beside the surface's other routes.
 const WRITE: &str = "/prometheus/api/v1/write";
+/// Prometheus' configuration in the data directory, when there is one.
+const SCRAPE_FILE: &str = "prometheus.yml";
 
-const OTLP: Surface = Surface { prefix: "", table: OTLP_TABLE, basic: true };
-
-macro_rules! write_routes {
-    ($($path:literal)+) => {
-        &[$(Route { method: "POST", path: $path, gate: Gate::Needs(Action::WriteMetrics) }),+]
-    };
+const fn writes(path: &'static str) -> Route {
+    Route { method: "POST", path, gate: Gate::Needs(Action::WriteMetrics) }
 }
 
-const OTLP_TABLE: &[Route] = write_routes! {
-    "/v1/metrics" "/v1/traces" "/v1/logs" "/v1/profiles"
-    "/otlp/v1/metrics" "/otlp/v1/traces" "/otlp/v1/logs" "/otlp/v1/profiles"
-    "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
-    "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
-    "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
-    "/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export"
+const OTLP: Surface = Surface { prefix: "", table: &OTLP_TABLE, basic: true };
+const OTLP_TABLE: [Route; otlp::HTTP_PATHS.len() + otlp::GRPC_PATHS.len()] = {
+    let mut table = [writes(""); otlp::HTTP_PATHS.len() + otlp::GRPC_PATHS.len()];
+    let mut at = 0;
+    while at < table.len() {
+        let http = otlp::HTTP_PATHS.len();
+        table[at] = writes(if at < http { otlp::HTTP_PATHS[at] } else { otlp::GRPC_PATHS[at - http] });
+        at += 1;
+    }
+    table
+};
+
+/// What Stead shows of itself to a scraper.
+const SELF: Surface = Surface {
+    prefix: "",
+    table: &[Route { method: "GET", path: "/metrics", gate: Gate::Needs(Action::ReadMetrics) }],
+    basic: true,
 };
 
 /// The store and the receivers, open.
@@ -45,6 +61,9 @@ pub(crate) struct Metrics {
     store: Store,
     received: Arc<Stats>,
     otlp: Arc<otlp::Receiver>,
+    scraper: Scraper,
+    scraped: Arc<str>,
+    vitals: Arc<Vitals>,
     settings: MetricsSettings,
     clock: Arc<dyn Clock>,
     tasks: Tasks,
@@ -60,6 +79,7 @@ impl Metrics {
         settings: MetricsSettings,
         clock: &Arc<dyn Clock>,
         tasks: &Tasks,
+        driver: Arc<dyn Driver>,
     ) -> Result<Self, Problem> {
         let (folder, for_store) = (layout.metrics(), Arc::clone(clock));
         let bounds = Settings {
@@ -79,44 +99,46 @@ impl Metrics {
         tasks
             .spawn(Kind::FLUSH, "metrics", move |shutdown| running.clone().run(shutdown))
             .map_err(|error| Problem::from_fault(&error))?;
+        let writer: Arc<dyn Writer> = Arc::new(store.clone());
         let otlp = otlp::Receiver::new(
             otlp::Settings::default(),
             otlp::Limits::default(),
-            Arc::new(store.clone()),
+            Arc::clone(&writer),
             Arc::clone(clock),
         );
-        Ok(Self {
-            store,
-            received: Arc::default(),
-            otlp,
-            settings,
-            clock: Arc::clone(clock),
+        let received = Arc::<Stats>::default();
+        let scraper = Scraper::new(scrape::Options {
+            tenant: Tenant::default(),
+            writer: Arc::clone(&writer),
             tasks: tasks.clone(),
-        })
+            clock: Arc::clone(clock),
+            stats: Arc::clone(&received),
+            services: None,
+        });
+        let scraped = scrape_what_is_asked(&scraper, &layout.root.join(SCRAPE_FILE))?;
+        let vitals = Vitals::new(
+            vitals::Options::of_this_host(Tenant::default()),
+            vitals::Ports {
+                writer,
+                clock: Arc::clone(clock),
+                tasks: tasks.clone(),
+                registry: registry(&store, &received, &otlp),
+                driver,
+            },
+        );
+        let (clock, tasks) = (Arc::clone(clock), tasks.clone());
+        Ok(Self { store, received, otlp, scraper, scraped, vitals, settings, clock, tasks })
     }
 
     /// Writes what Stead measures of the host, of what runs and of itself, until shutdown.
     ///
     /// # Errors
     /// Stead is shutting down.
-    pub(crate) fn measure(
-        &self,
-        tenant: &Tenant,
-        driver: Arc<dyn Driver>,
-        gateway: &GatewayFiles,
-    ) -> Result<(), Problem> {
+    pub(crate) fn measure(&self, gateway: &GatewayFiles) -> Result<(), Problem> {
         if self.settings.no_vitals {
             return Ok(());
         }
-        let ports = vitals::Ports {
-            writer: Arc::new(self.store.clone()),
-            clock: Arc::clone(&self.clock),
-            tasks: self.tasks.clone(),
-            registry: vitals::Registry::new(),
-            driver,
-        };
-        let vitals = Vitals::new(vitals::Options::of_this_host(tenant.clone()), ports);
-        let gateway = gateway.clone();
+        let (vitals, gateway) = (Arc::clone(&self.vitals), gateway.clone());
         self.tasks
             .spawn(Kind::LOOP, "vitals", move |shutdown| Arc::clone(&vitals).run(shutdown, gateway.samples()))
             .map(drop)
@@ -127,17 +149,19 @@ impl Metrics {
     pub(crate) fn router(&self, ports: &api::Ports) -> Router {
         let writer: Arc<dyn Writer> = Arc::new(self.store.clone());
         let receiver = Receiver::new(writer, self.tasks.clone(), Arc::clone(&self.received));
-        let write = Router::new().route(WRITE, post(write)).with_state(receiver);
-        let surface = prom_api::router(self.ports()).merge(write);
+        let surface = prom_api::router(self.ports()).route_service(WRITE, receiver);
         let otlp = otlp::router(Arc::clone(&self.otlp)).merge(otlp::grpc(Arc::clone(&self.otlp)));
-        guarded(ports, prom_api::SURFACE, surface).merge(guarded(ports, OTLP, otlp))
+        let own = Router::new().route("/metrics", get(own)).with_state(Arc::clone(&self.vitals));
+        guarded(ports, prom_api::SURFACE, surface)
+            .merge(guarded(ports, OTLP, otlp))
+            .merge(guarded(ports, SELF, own))
     }
 
     fn ports(&self) -> prom_api::Ports {
         let reader: Arc<dyn Reader> = Arc::new(self.store.clone());
         prom_api::Ports {
             reader,
-            targets: Arc::new(prom_api::NoTargets),
+            scrapes: Arc::new(Scrapes { scraper: self.scraper.clone(), text: Arc::clone(&self.scraped) }),
             upkeep: Arc::new(Upkeep(self.store.clone())),
             clock: Arc::clone(&self.clock),
             tasks: self.tasks.clone(),
@@ -173,8 +197,82 @@ fn open(folder: &PathBuf, clock: Arc<dyn Clock>, settings: Settings) -> Result<S
     Store::open(Arc::new(disk), clock, settings).map_err(|error| Problem::from_fault(&error))
 }
 
-async fn write(State(receiver): State<Receiver>, request: Request<axum::body::Body>) -> impl IntoResponse {
-    receiver.serve(request).await.map(axum::body::Body::new)
+/// Applies the scrape configuration in the data directory, where there is one, and gives its text.
+///
+/// # Errors
+/// Each mistake in the file, with its place.
+fn scrape_what_is_asked(scraper: &Scraper, path: &Path) -> Result<Arc<str>, Problem> {
+    if !path.exists() {
+        return Ok(Arc::from("scrape_configs: []\n"));
+    }
+    let config = prometheus::config::load(path)
+        .map_err(|error| Problem::new(Class::Invalid, "bin.scrape", error.to_string()))?;
+    for note in &config.notes {
+        tracing::warn!(%note, "left aside in the scrape configuration");
+    }
+    scraper.apply(&config).map_err(|error| Problem::from_fault(&error))?;
+    Ok(Arc::from(config.text))
+}
+
+/// Everything that the parts count of themselves, under one roof.
+fn registry(store: &Store, received: &Arc<Stats>, otlp: &Arc<otlp::Receiver>) -> Arc<Registry> {
+    let registry = Registry::new();
+    let of_store = store.clone();
+    registry.register(vitals::source("metrics", move |set| {
+        for (name, count) in of_store.stats().counters() {
+            set.counter(&format!("stead_metrics_{name}_total"), "Of the metrics store.", &[], count as f64);
+        }
+        for (kind, count) in of_store.stats().refused() {
+            let labels = [("reason", kind.as_str())];
+            set.counter(
+                "stead_metrics_refused_total",
+                "Samples the metrics store refused.",
+                &labels,
+                count as f64,
+            );
+        }
+        set.gauge("stead_metrics_series", "Series held in memory.", &[], of_store.active_series() as f64);
+        set.gauge(
+            "stead_metrics_memory_bytes",
+            "Memory of the metrics store.",
+            &[],
+            of_store.memory_bytes() as f64,
+        );
+    }));
+    let of_received = Arc::clone(received);
+    registry.register(vitals::source("prometheus", move |set| {
+        for (name, count) in of_received.snapshot() {
+            let name = format!("stead_prometheus_{}_total", name.trim_end_matches("_total"));
+            set.counter(&name, "Of remote write and scrapes.", &[], count as f64);
+        }
+    }));
+    let of_otlp = Arc::clone(otlp);
+    registry.register(vitals::source("otlp", move |set| {
+        for (name, label, count) in of_otlp.stats().counts() {
+            set.counter(name, "Of the OTLP receiver.", label.as_slice(), count as f64);
+        }
+    }));
+    registry
+}
+
+async fn own(State(vitals): State<Arc<Vitals>>) -> Result<impl IntoResponse, Failure> {
+    let text = vitals.text().await.map_err(|error| Failure(Problem::from_fault(&error)))?;
+    Ok(([(CONTENT_TYPE, vitals::TEXT_CONTENT_TYPE)], text))
+}
+
+#[derive(Debug)]
+struct Scrapes {
+    scraper: Scraper,
+    text: Arc<str>,
+}
+
+impl prom_api::Scrapes for Scrapes {
+    fn targets(&self, tenant: &Tenant) -> Targets {
+        if *tenant == Tenant::default() { self.scraper.targets() } else { Targets::default() }
+    }
+    fn config_yaml(&self, _: &Tenant) -> String {
+        self.text.to_string()
+    }
 }
 
 #[derive(Debug)]

@@ -25,7 +25,7 @@ use metrics_api::{Limits, Reader};
 use tokio::sync::Semaphore;
 
 pub use routes::{PREFIX, SURFACE, router};
-pub use targets::{DroppedTarget, NoTargets, Target, TargetHealth, TargetSet, Targets};
+pub use targets::Scrapes;
 
 /// Queries that are evaluated at once; more wait in line until their time is over.
 pub const QUERIES_MAX: usize = 20;
@@ -38,7 +38,7 @@ pub const ANSWER_BYTES_MAX: usize = 256 << 20;
 #[derive(Debug, Clone)]
 pub struct Ports {
     pub reader: Arc<dyn Reader>,
-    pub targets: Arc<dyn Targets>,
+    pub scrapes: Arc<dyn Scrapes>,
     pub upkeep: Arc<dyn Upkeep>,
     pub clock: Arc<dyn Clock>,
     pub tasks: tasks::Tasks,

@@ -60,7 +60,7 @@ pub(crate) async fn flags(State(ports): State<Ports>) -> Answer {
 }
 
 pub(crate) async fn config(State(ports): State<Ports>, params: Params) -> Answer {
-    success(&json!({ "yaml": ports.targets.targets(&params.tenant).config_yaml }))
+    success(&json!({ "yaml": ports.scrapes.config_yaml(&params.tenant) }))
 }
 
 pub(crate) async fn tsdb(State(ports): State<Ports>, params: Params) -> Answer {

@@ -1,10 +1,12 @@
 //! What is scraped, as `/api/v1/targets` shows it. The scraper stands behind [`Targets`].
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use axum::{extract::State, response::Response};
-use base::{Tenant, Timestamp};
+use base::Tenant;
+
 use metrics_api::Labels;
+use prometheus::scrape::Targets;
 use serde::Serialize;
 
 use crate::{
@@ -14,74 +16,15 @@ use crate::{
 };
 
 /// What the scraper knows.
-pub trait Targets: Send + Sync + fmt::Debug {
-    fn targets(&self, tenant: &Tenant) -> TargetSet;
-}
+pub trait Scrapes: Send + Sync + fmt::Debug {
+    fn targets(&self, tenant: &Tenant) -> Targets;
 
-/// Nothing is scraped.
-#[derive(Debug)]
-pub struct NoTargets;
-
-impl Targets for NoTargets {
-    fn targets(&self, _: &Tenant) -> TargetSet {
-        TargetSet::default()
-    }
-}
-
-#[derive(Debug, Clone, Default, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct TargetSet {
-    #[serde(rename = "activeTargets")]
-    pub active: Vec<Target>,
-    #[serde(rename = "droppedTargets")]
-    pub dropped: Vec<DroppedTarget>,
-    #[serde(rename = "droppedTargetCounts")]
-    pub dropped_counts: BTreeMap<String, u64>,
-    /// The scrape configuration as YAML, as `/api/v1/status/config` shows it; secrets masked.
-    #[serde(skip)]
-    pub config_yaml: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum TargetHealth {
-    Up,
-    Down,
-    Unknown,
-}
-
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Target {
-    pub discovered_labels: Labels,
-    pub labels: Labels,
-    pub scrape_pool: String,
-    pub scrape_url: String,
-    pub global_url: String,
-    pub last_error: String,
-    #[serde(serialize_with = "rfc3339")]
-    pub last_scrape: Timestamp,
-    /// Seconds.
-    pub last_scrape_duration: f64,
-    pub health: TargetHealth,
-    /// As a duration of PromQL.
-    pub scrape_interval: String,
-    pub scrape_timeout: String,
-}
-
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct DroppedTarget {
-    pub discovered_labels: Labels,
-    pub scrape_pool: String,
-}
-
-fn rfc3339<S: serde::Serializer>(time: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
-    to.collect_str(time)
+    /// The scrape configuration as YAML, secrets hidden.
+    fn config_yaml(&self, tenant: &Tenant) -> String;
 }
 
 pub(crate) async fn targets(State(ports): State<Ports>, params: Params) -> Answer {
-    let mut set = ports.targets.targets(&params.tenant);
+    let mut set = ports.scrapes.targets(&params.tenant);
     let state = params.get("state").unwrap_or("any").to_lowercase();
     match state.as_str() {
         "any" => {}
@@ -104,7 +47,7 @@ pub(crate) async fn scrape_pools(State(ports): State<Ports>, params: Params) -> 
     struct Pools {
         scrape_pools: Vec<String>,
     }
-    let set = ports.targets.targets(&params.tenant);
+    let set = ports.scrapes.targets(&params.tenant);
     let mut names: Vec<String> = set.active.into_iter().map(|target| target.scrape_pool).collect();
     names.extend(set.dropped.into_iter().map(|target| target.scrape_pool));
     names.sort();
@@ -127,7 +70,7 @@ pub(crate) async fn metadata(State(ports): State<Ports>, params: Params) -> Resu
     };
     let limit = params.limit()?;
     let known = ports.reader.metadata(&params.tenant, params.get("metric")).await?;
-    let set = ports.targets.targets(&params.tenant);
+    let set = ports.scrapes.targets(&params.tenant);
     let wanted = |target: &Arc<Labels>| matchers.iter().all(|matcher| matcher.matches_labels(target));
     let mut rows = Vec::new();
     for target in set.active.into_iter().map(|target| Arc::new(target.labels)).filter(wanted) {
