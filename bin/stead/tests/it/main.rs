@@ -15,6 +15,7 @@ mod installation;
 mod jobs;
 mod ledger;
 mod load;
+mod metrics;
 mod needs;
 mod releases;
 mod rotation;
