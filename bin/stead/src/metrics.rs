@@ -1,10 +1,6 @@
 //! Metrics: the store, what is received into it, and the surface that answers from it.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use access::Action;
 use api::{Failure, Gate, Route, Surface, guarded};
@@ -192,7 +188,7 @@ impl Metrics {
 /// As Prometheus' default.
 const LOOKBACK: Duration = Duration::from_secs(300);
 
-fn open(folder: &PathBuf, clock: Arc<dyn Clock>, settings: Settings) -> Result<Store, Problem> {
+fn open(folder: &Path, clock: Arc<dyn Clock>, settings: Settings) -> Result<Store, Problem> {
     let disk = RealDisk::open(folder).map_err(|error| Problem::from_fault(&error))?;
     Store::open(Arc::new(disk), clock, settings).map_err(|error| Problem::from_fault(&error))
 }
