@@ -1,6 +1,10 @@
 //! Metrics: the store, what is received into it, and the surface that answers from it.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use access::Action;
 use api::{Failure, Gate, Route, Surface, guarded};
@@ -12,6 +16,7 @@ use disk::RealDisk;
 use futures_util::future::BoxFuture;
 use metrics::engine::{Settings, Store};
 use metrics_api::{Reader, Writer};
+use prom_api::Scrapes as _;
 use prometheus::{
     Stats,
     remote_write::Receiver,
@@ -57,8 +62,7 @@ pub(crate) struct Metrics {
     store: Store,
     received: Arc<Stats>,
     otlp: Arc<otlp::Receiver>,
-    scraper: Scraper,
-    scraped: Arc<str>,
+    scrapes: Arc<Scrapes>,
     vitals: Arc<Vitals>,
     settings: MetricsSettings,
     clock: Arc<dyn Clock>,
@@ -111,7 +115,8 @@ impl Metrics {
             stats: Arc::clone(&received),
             services: None,
         });
-        let scraped = scrape_what_is_asked(&scraper, &layout.root.join(SCRAPE_FILE))?;
+        let scrapes = Arc::new(Scrapes::new(scraper, layout.root.join(SCRAPE_FILE)));
+        scrapes.reload()?;
         let vitals = Vitals::new(
             vitals::Options::of_this_host(Tenant::default()),
             vitals::Ports {
@@ -123,7 +128,7 @@ impl Metrics {
             },
         );
         let (clock, tasks) = (Arc::clone(clock), tasks.clone());
-        Ok(Self { store, received, otlp, scraper, scraped, vitals, settings, clock, tasks })
+        Ok(Self { store, received, otlp, scrapes, vitals, settings, clock, tasks })
     }
 
     /// Writes what Stead measures of the host, of what runs and of itself, until shutdown.
@@ -157,7 +162,7 @@ impl Metrics {
         let reader: Arc<dyn Reader> = Arc::new(self.store.clone());
         prom_api::Ports {
             reader,
-            scrapes: Arc::new(Scrapes { scraper: self.scraper.clone(), text: Arc::clone(&self.scraped) }),
+            scrapes: Arc::<Scrapes>::clone(&self.scrapes),
             upkeep: Arc::new(Upkeep(self.store.clone())),
             clock: Arc::clone(&self.clock),
             tasks: self.tasks.clone(),
@@ -191,23 +196,6 @@ const LOOKBACK: Duration = Duration::from_secs(300);
 fn open(folder: &Path, clock: Arc<dyn Clock>, settings: Settings) -> Result<Store, Problem> {
     let disk = RealDisk::open(folder).map_err(|error| Problem::from_fault(&error))?;
     Store::open(Arc::new(disk), clock, settings).map_err(|error| Problem::from_fault(&error))
-}
-
-/// Applies the scrape configuration in the data directory, where there is one, and gives its text.
-///
-/// # Errors
-/// Each mistake in the file, with its place.
-fn scrape_what_is_asked(scraper: &Scraper, path: &Path) -> Result<Arc<str>, Problem> {
-    if !path.exists() {
-        return Ok(Arc::from("scrape_configs: []\n"));
-    }
-    let config = prometheus::config::load(path)
-        .map_err(|error| Problem::new(Class::Invalid, "bin.scrape", error.to_string()))?;
-    for note in &config.notes {
-        tracing::warn!(%note, "left aside in the scrape configuration");
-    }
-    scraper.apply(&config).map_err(|error| Problem::from_fault(&error))?;
-    Ok(Arc::from(config.text))
 }
 
 /// Everything that the parts count of themselves, under one roof.
@@ -256,18 +244,53 @@ async fn own(State(vitals): State<Arc<Vitals>>) -> Result<impl IntoResponse, Fai
     Ok(([(CONTENT_TYPE, vitals::TEXT_CONTENT_TYPE)], text))
 }
 
+/// The scraper with the file that says what it scrapes.
 #[derive(Debug)]
 struct Scrapes {
     scraper: Scraper,
-    text: Arc<str>,
+    path: PathBuf,
+    /// The configuration in force, secrets hidden.
+    text: Mutex<Arc<str>>,
 }
+
+impl Scrapes {
+    fn new(scraper: Scraper, path: PathBuf) -> Self {
+        Self { scraper, path, text: Mutex::new(Arc::from(NOTHING)) }
+    }
+
+    fn text(&self) -> MutexGuard<'_, Arc<str>> {
+        self.text.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is in force without a file.
+const NOTHING: &str = "scrape_configs: []\n";
 
 impl prom_api::Scrapes for Scrapes {
     fn targets(&self, tenant: &Tenant) -> Targets {
         if *tenant == Tenant::default() { self.scraper.targets() } else { Targets::default() }
     }
+
     fn config_yaml(&self, _: &Tenant) -> String {
-        self.text.to_string()
+        self.text().to_string()
+    }
+
+    fn reload(&self) -> Result<(), Problem> {
+        let invalid = |error: service_file::Diagnostics| {
+            Problem::new(Class::Invalid, "bin.scrape", error.to_string())
+                .with_hint(format!("correct it, or take {} away", self.path.display()))
+        };
+        let config = if self.path.exists() {
+            prometheus::config::load(&self.path).map_err(invalid)?
+        } else {
+            prometheus::config::parse(&self.path, NOTHING.to_owned()).map_err(invalid)?
+        };
+        for note in &config.notes {
+            tracing::warn!(%note, "left aside in the scrape configuration");
+        }
+        self.scraper.apply(&config).map_err(|error| Problem::from_fault(&error))?;
+        *self.text() = Arc::from(config.text);
+        Ok(())
     }
 }
 

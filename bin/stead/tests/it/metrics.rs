@@ -114,10 +114,11 @@ fn prometheus_scrapes_stead_and_writes_to_it_and_promtool_queries_it() {
     let file = format!(
         "scrape_configs: [{{job_name: peer, scrape_interval: 1s, static_configs: [{{targets: ['{address}']}}]}}]\n"
     );
+    fs::write(stead.data().join("prometheus.yml"), "scrape_configs: [{job: peer}]\n").unwrap();
+    let refused = stead.run(&["metrics", "reload"]);
+    assert!(refused.code != 0 && refused.err.contains("prometheus.yml:1:"), "{refused}");
     fs::write(stead.data().join("prometheus.yml"), file).unwrap();
-    stead.stop_control();
-    let project = stead.path().join("app").display().to_string();
-    let authority = stead.up(&project)["api"].as_str().unwrap().split('/').nth(2).unwrap().to_owned();
+    stead.ok(&["metrics", "reload"]);
     wait("our scrape of Prometheus", || {
         (!ask(&stead, "prometheus_build_info{job=\"peer\"}").is_empty()).then_some(())
     });

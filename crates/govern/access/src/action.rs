@@ -154,6 +154,8 @@ actions! {
         "Set, rotate and remove secrets.";
     DeleteData "data.delete" Admin Machine Environment
         "Delete the data of a need for good.";
+    ReloadScrapes "scrapes.reload" Admin Machine Tenant
+        "Have the scrape configuration read again.";
     DeleteMetrics "metrics.delete" Admin Machine Tenant
         "Delete stored samples for good.";
     ManagePeople "people.manage" Admin Access Tenant

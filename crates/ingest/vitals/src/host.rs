@@ -58,7 +58,9 @@ pub(crate) fn collect(set: &mut Set, now_ms: i64) {
         for (name, value) in
             [("node_load1", load.one), ("node_load5", load.five), ("node_load15", load.fifteen)]
         {
-            set.gauge(name, "Tasks that ran or waited, on average.", &[], f64::from(value));
+            // The kernel writes two decimals; as a float of 32 bits they are more.
+            let value = (f64::from(value) * 100.0).round() / 100.0;
+            set.gauge(name, "Tasks that ran or waited, on average.", &[], value);
         }
     }
     pressure(set);

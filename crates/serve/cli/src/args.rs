@@ -219,6 +219,8 @@ pub enum Metrics {
     },
     /// Show what is scraped, and whether it answers
     Targets,
+    /// Have the server read the scrape configuration again (prometheus.yml in the data directory)
+    Reload,
 }
 
 #[derive(Debug, Args)]

@@ -22,6 +22,7 @@ pub(crate) async fn run(client: &Client, global: &Global, args: Metrics) -> Resu
         Metrics::Labels { label, selector } => labels(client, global, &label, selector).await,
         Metrics::Cardinality { limit } => cardinality(client, global, limit).await,
         Metrics::Targets => targets(client, global).await,
+        Metrics::Reload => client.prometheus_reload().await.map_err(failed),
     }
 }
 

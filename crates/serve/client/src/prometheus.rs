@@ -62,6 +62,30 @@ impl Client {
             None => self.answer(&"it is no JSON"),
         })
     }
+
+    /// Has the scrape configuration read again.
+    ///
+    /// # Errors
+    /// The server refused, in its words: each mistake in the file.
+    pub async fn prometheus_reload(&self) -> Result<()> {
+        let body = Full::new(Bytes::new()).map_err(|never| match never {}).boxed();
+        let sent = async {
+            let response = self.send(Method::POST, "/prometheus/-/reload", &[], None, body).await?;
+            let status = response.status();
+            Ok::<_, Error>((status, self.collect(response).await?))
+        };
+        let (status, bytes) = self.in_time(sent).await?;
+        if status.is_success() {
+            return Ok(());
+        }
+        let said = serde_json::from_slice(&bytes).unwrap_or_else(|_| Problem {
+            code: "prometheus.reload".into(),
+            status: status.as_u16(),
+            message: String::from_utf8_lossy(&bytes).trim().to_owned(),
+            hint: None,
+        });
+        Err(Error::Refused(said))
+    }
 }
 
 /// Takes the envelope off.

@@ -61,6 +61,8 @@ table! {
     "GET" "/api/v1/status/config" ReadMetrics, get(status::config);
     "GET" "/api/v1/status/tsdb" ReadMetrics, get(status::tsdb);
     "GET" "/api/v1/status/walreplay" ReadMetrics, get(status::wal_replay);
+    "POST" "/-/reload" ReloadScrapes, post(targets::reload);
+    "PUT" "/-/reload" ReloadScrapes, put(targets::reload);
     "GET" "/federate" ReadMetrics, get(federate::federate);
     "POST" "/api/v1/admin/tsdb/delete_series" DeleteMetrics, post(labels::delete);
     "PUT" "/api/v1/admin/tsdb/delete_series" DeleteMetrics, put(labels::delete);

@@ -2,8 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
-use axum::{extract::State, response::Response};
-use base::Tenant;
+use axum::{extract::State, http::StatusCode, response::Response};
+use base::{Problem, Tenant};
 
 use metrics_api::Labels;
 use prometheus::scrape::Targets;
@@ -21,6 +21,12 @@ pub trait Scrapes: Send + Sync + fmt::Debug {
 
     /// The scrape configuration as YAML, secrets hidden.
     fn config_yaml(&self, tenant: &Tenant) -> String;
+
+    /// Reads the scrape configuration again and scrapes what it says now.
+    ///
+    /// # Errors
+    /// Each mistake in it; what was scraped before goes on.
+    fn reload(&self) -> Result<(), Problem>;
 }
 
 pub(crate) async fn targets(State(ports): State<Ports>, params: Params) -> Answer {
@@ -39,6 +45,15 @@ pub(crate) async fn targets(State(ports): State<Ports>, params: Params) -> Answe
         set.dropped.retain(|target| target.scrape_pool == pool);
     }
     success(&set)
+}
+
+/// As `/-/reload` of Prometheus: 200 and nothing, or 500 and why not.
+pub(crate) async fn reload(State(ports): State<Ports>) -> Result<(), (StatusCode, String)> {
+    let scrapes = Arc::clone(&ports.scrapes);
+    let reloaded = ports.tasks.blocking("reload scrapes", move || scrapes.reload()).await;
+    let failed =
+        |why: String| (StatusCode::INTERNAL_SERVER_ERROR, format!("failed to reload config: {why}\n"));
+    reloaded.map_err(|error| failed(error.to_string()))?.map_err(|problem| failed(problem.message))
 }
 
 pub(crate) async fn scrape_pools(State(ports): State<Ports>, params: Params) -> Answer {

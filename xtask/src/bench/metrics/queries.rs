@@ -35,7 +35,7 @@ const QUERIES: [Query; 8] = [
     },
     Query {
         name: "histogram_quantile",
-        expression: "histogram_quantile(0.9, sum by (le) (rate(prometheus_http_request_duration_seconds_bucket[5m])))",
+        expression: "histogram_quantile(0.9, sum by (le) (rate(http_request_duration_seconds_bucket[5m])))",
         range: Some((0.5, 100)),
     },
     Query { name: "topk", expression: "topk(5, node_memory_MemFree_bytes)", range: None },

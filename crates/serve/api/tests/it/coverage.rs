@@ -178,7 +178,7 @@ async fn a_method_or_path_without_a_row_is_closed() {
         })
         .collect();
     // The surface that speaks as Prometheus does has a table of its own.
-    let elsewhere = [Action::ReadMetrics, Action::WriteMetrics, Action::DeleteMetrics];
+    let elsewhere = [Action::ReadMetrics, Action::WriteMetrics, Action::ReloadScrapes, Action::DeleteMetrics];
     let unnamed: Vec<_> =
         Action::ALL.iter().filter(|action| !named.contains(action) && !elsewhere.contains(action)).collect();
     let asked_within =
