@@ -26,6 +26,8 @@ use super::explain;
 /// Where a started program finds the descriptor named by `STEAD_READY_FD`.
 pub(crate) const READY_FD: RawFd = 3;
 const UMASK: libc::mode_t = 0o022;
+/// Last signal of Linux.
+const SIGNAL_MAX: libc::c_int = 64;
 
 /// Everything about a process that is to be started.
 pub(crate) struct Launch<'a> {
@@ -213,10 +215,12 @@ impl Child<'_> {
             }
             self.check(Step::User, libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
             self.check(Step::Directory, libc::chdir(self.image.cwd.as_ptr()));
-            // The shim takes its signals through a descriptor and ignores SIGPIPE; workloads expect
-            // neither.
-            libc::signal(libc::SIGPIPE, libc::SIG_DFL);
-            libc::signal(libc::SIGHUP, libc::SIG_DFL);
+            // The shim takes its signals through a descriptor and ignores SIGPIPE, and whoever started
+            // Stead may have ignored others (a shell does so with SIGINT for what runs in its
+            // background); workloads expect none of it.
+            for signal in 1..=SIGNAL_MAX {
+                libc::signal(signal, libc::SIG_DFL);
+            }
             let mut none: libc::sigset_t = std::mem::zeroed();
             libc::sigemptyset(&raw mut none);
             libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());

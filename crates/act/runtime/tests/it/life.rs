@@ -165,6 +165,21 @@ async fn stopping_ends_by_the_signal_and_is_idempotent() {
 }
 
 #[tokio::test]
+async fn what_whoever_started_stead_ignores_is_not_ignored_by_workloads() {
+    // As a shell does for what runs in its background. It stays so for the other tests of this
+    // process, which is what they are to bear, too.
+    // SAFETY: SIG_IGN is no handler; nothing runs at the signal.
+    unsafe { libc::signal(libc::SIGINT, libc::SIG_IGN) };
+    let bench = Bench::new();
+    let id = bench.start(shell("grep SigIgn /proc/$$/status; exit 0")).await;
+    let line = bench.line(&id, "SigIgn").await;
+    let ignored = u64::from_str_radix(line.trim_start_matches("SigIgn:").trim(), 16).unwrap();
+    // Two signals above these are the C library's own and are left as they are.
+    assert_eq!(ignored & 0x7fff_ffff, 0, "{line}");
+    bench.exit(&id).await;
+}
+
+#[tokio::test]
 async fn what_ignores_the_signal_is_killed_with_all_it_started() {
     for bench in [Bench::new(), Bench::without_cgroups()] {
         let mut spec = shell(
