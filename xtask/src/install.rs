@@ -19,6 +19,11 @@ pub const TESTS: &[Package] = &[
     Package { name: "chromium", has: "/usr/bin/chromium", why: "tests of the web interface" },
     Package { name: "faketime", has: "/usr/bin/faketime", why: "a run under a clock that jumps" },
     Package { name: "python3", has: "/usr/bin/python3", why: "workloads that misbehave" },
+    Package {
+        name: "python3-venv",
+        has: "/usr/lib/*/ensurepip/__init__.py",
+        why: "the OpenTelemetry SDK for Python, from PyPI",
+    },
     Package { name: "git", has: "/usr/bin/git", why: "where a plan came from" },
     Package {
         name: "ca-certificates",
