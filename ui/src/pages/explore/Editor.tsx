@@ -1,4 +1,4 @@
-import { autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap } from "@codemirror/autocomplete";
+import { acceptCompletion, autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap, completionStatus } from "@codemirror/autocomplete";
 import { defaultKeymap, history, historyKeymap, insertNewline } from "@codemirror/commands";
 import { bracketMatching, HighlightStyle, syntaxHighlighting } from "@codemirror/language";
 import { lintKeymap } from "@codemirror/lint";
@@ -52,7 +52,7 @@ export function Editor({ label, value, run, changed }: Props) {
           EditorView.cspNonce.of(getNonce() ?? ""),
           Prec.highest(
             keymap.of([
-              { key: "Enter", run: (shown) => (shown.state.doc.lines > 1 || !shown.dom.querySelector(".cm-tooltip-autocomplete") ? ask(shown) : false) },
+              { key: "Enter", run: (shown) => (completionStatus(shown.state) === "active" ? acceptCompletion(shown) : ask(shown)) },
               { key: "Mod-Enter", run: ask },
               { key: "Shift-Enter", run: insertNewline },
             ]),
@@ -61,7 +61,8 @@ export function Editor({ label, value, run, changed }: Props) {
           history(),
           bracketMatching(),
           closeBrackets(),
-          autocompletion(),
+          // What is chosen with Enter is taken, however quickly it was pressed.
+          autocompletion({ interactionDelay: 0 }),
           syntaxHighlighting(colors),
           language.asExtension(),
           EditorView.lineWrapping,

@@ -161,7 +161,7 @@ function Span({ explore }: { explore: ReturnType<typeof useExplore> }) {
   const seconds = window.end - window.start;
   const data = SPANS.includes(span) ? SPANS : [...SPANS, span];
   return (
-    <Group gap={4} wrap="nowrap">
+    <Group gap={4}>
       <Tooltip label="Earlier">
         <ActionIcon aria-label="Earlier" onClick={() => change({ end: String(window.end - seconds / 2) })}>
           <IconChevronLeft size={17} />
