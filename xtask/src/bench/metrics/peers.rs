@@ -119,6 +119,18 @@ pub struct Running {
     address: SocketAddr,
     authorization: Option<String>,
     folder: PathBuf,
+    program: PathBuf,
+}
+
+/// Stead's gateway outlives its server; here nothing shall.
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.kind == Kind::Stead {
+            let mut stop = Command::new(&self.program);
+            stop.arg("--data").arg(&self.folder).args(["stop", "--everything"]);
+            let _ = stop.stdout(Stdio::null()).stderr(Stdio::null()).status();
+        }
+    }
 }
 
 impl Server {
@@ -152,8 +164,15 @@ impl Server {
         let child =
             Child(command.stdout(Stdio::null()).stderr(fs::File::create(folder.join("log.txt"))?).spawn()?);
         let pid = child.0.id();
-        let mut running =
-            Running { kind: self.kind, child, pid, address, authorization: None, folder: folder.to_owned() };
+        let mut running = Running {
+            kind: self.kind,
+            child,
+            pid,
+            address,
+            authorization: None,
+            folder: folder.to_owned(),
+            program: self.program.clone(),
+        };
         running.wait_until_ready().with_context(|| running.log())?;
         Ok(running)
     }
