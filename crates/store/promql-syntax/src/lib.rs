@@ -3,7 +3,6 @@
 //! - [`parse`] reads an expression into the tree of [`ast`], checks its types, and says every
 //!   mistake with its place. [`function`] is the table of functions it knows.
 //! - The tree prints itself (`Display`), so that what is printed reads back as the same tree.
-//! - [`complete`] says what may be typed at a place of an unfinished expression.
 //!
 //! It computes nothing: values of a tree are the business of the crate `promql`. The language is
 //! upstream's (`prometheus/prometheus`, `promql/parser`), written anew from its grammar; where the
@@ -13,7 +12,6 @@
 
 pub mod ast;
 mod check;
-pub mod complete;
 pub mod function;
 mod json;
 mod lex;

@@ -17,6 +17,6 @@ pub mod histogram;
 pub mod script;
 
 pub use promql_syntax::{
-    Expr, Function, ParseError, ParseErrors, ast, complete, function, literal, parse, parse_metric,
-    parse_selector, pretty, to_json,
+    Expr, Function, ParseError, ParseErrors, ast, function, literal, parse, parse_metric, parse_selector,
+    pretty, to_json,
 };

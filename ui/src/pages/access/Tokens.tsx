@@ -19,6 +19,7 @@ import { Once } from "./Once";
 /** A token has the role of its owner, limited to its scopes: what that role lacks is not offered. */
 const SCOPES: { value: string; role: Schemas["Role"]; about: string }[] = [
   { value: "read", role: "viewer", about: "See services, plans, changes, logs, names of secrets" },
+  { value: "telemetry", role: "operator", about: "Send metrics" },
   { value: "deploy", role: "operator", about: "Plan, apply, restart, scale, run jobs, remove services" },
   { value: "exec", role: "operator", about: "Run commands beside a replica, and so see its secrets" },
   { value: "secrets", role: "operator", about: "Set and remove secrets, never read them" },
